@@ -1,0 +1,251 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""An image layout in a tar, read by offset and written whole: atomically, and the same content as the same bytes.
+
+Sizes are known before content: a new tar is laid out from the descriptors, and every blob is written at its place, in any order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import typing as t
+
+from ..spec.descriptor import Descriptor
+from ..spec.digest import Digest
+from ..spec.errors import InvalidError, NotFoundError, StorageError, located, storage_errors
+from ..spec.strictjson import MAX_DOCUMENT
+from . import tar
+from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
+from .beneath import NewFile, default_mode, folder, sweep
+from .lock import locked
+from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
+from .store import CHUNK, Incoming, Opener, RawReader, bytes_opener
+
+_FOLDER_PERMISSIONS, _FILE_PERMISSIONS = 0o755, 0o644
+
+
+class Archive(IndexedStore):
+    """The layout tar at ``path``, which may be absent until the first write."""
+
+    def __init__(self, path: str) -> None:
+        # A link to the tar stays a link: what it points at is read and replaced.
+        self.path = os.path.realpath(path)
+        self.location = f"archive {path}"
+        self._file: t.Optional[ArchiveFile] = None
+        self._index: t.Optional[LayoutIndex] = None
+        self._writer: t.Optional[_Writer] = None
+
+    @property
+    def index(self) -> LayoutIndex:
+        if self._index is None:
+            self._index = self._read_index(self._opened())
+        return self._index
+
+    def _opened(self) -> ArchiveFile:
+        if self._file is None:
+            self._file = ArchiveFile(self.path)
+        return self._file
+
+    @staticmethod
+    def _read_index(file: ArchiveFile) -> LayoutIndex:
+        try:
+            check_oci_layout(file.slice(OCI_LAYOUT_FILE).read(MAX_DOCUMENT + 1))
+            return LayoutIndex.parse(file.slice(INDEX).read(MAX_DOCUMENT + 1))
+        except NotFoundError as error:
+            raise InvalidError(f"the tar is not an OCI layout: {error.message}") from error
+
+    def _exists(self, desc: Descriptor) -> bool:
+        try:
+            member = self._opened().members.get(_blob_name(desc.digest))
+        except NotFoundError:
+            return False
+        return member is not None and member.size == desc.size
+
+    def _open(self, desc: Descriptor) -> RawReader:
+        file = self._opened()
+        blob = file.slice(_blob_name(desc.digest))
+        size = file.members[_blob_name(desc.digest)].size
+        if size != desc.size:
+            raise InvalidError(f"blob {desc.digest} has {size} bytes, its descriptor says {desc.size}")
+        return blob
+
+    @contextlib.contextmanager
+    def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
+        parent = os.path.dirname(self.path)
+        os.makedirs(parent, exist_ok=True)
+        with folder(parent) as parent_fd, locked(parent_fd, parent):
+            sweep(parent_fd)
+            old = self._reopened()
+            new_index = (self._read_index(old) if old else LayoutIndex()).tagged(incoming.root, incoming.references)
+            blobs = self._blobs_after(old, new_index, [incoming.root, *incoming.kept, *incoming.missing])
+            _check_kept(incoming, blobs)
+            with _Writer(parent_fd, old, blobs, incoming.missing) as writer:
+                self._writer = writer
+                try:
+                    yield
+                finally:
+                    self._writer = None
+                writer.finish(os.path.basename(self.path), new_index)
+            self._reopened()
+
+    def _reopened(self) -> t.Optional[ArchiveFile]:
+        """The tar as it is now, under the lock: another process may have replaced it since it was planned with."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._index = None
+        try:
+            file = self._opened()
+        except NotFoundError:
+            return None
+        if file.compressed:
+            raise InvalidError("the tar is gzip-compressed: it can be read, but not written; decompress it first")
+        return file
+
+    def _blobs_after(
+        self, old: t.Optional[ArchiveFile], new_index: LayoutIndex, needed: t.Iterable[Descriptor]
+    ) -> t.Set[str]:
+        """Members under blobs/ that stay: all but those that the moved or removed names alone had kept reachable."""
+        if old is None:
+            return set()
+        stored = {name for name in old.members if name.startswith(BLOBS + "/")}
+        before = {_blob_name(desc.digest) for desc in self._reachable(self._read_index(old).descriptors())}
+        after = {_blob_name(desc.digest) for desc in self._reachable([*new_index.descriptors(), *needed])}
+        return stored - (before - after)
+
+    def _push(self, desc: Descriptor, content: Opener) -> None:
+        writer = self._writer
+        if writer is None:
+            raise StorageError("the archive is not being written: push belongs into receiving()")
+        writer.put(desc, content)
+
+    def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
+        self._push(root, bytes_opener(root, manifest))
+
+    def untag(self, reference: str) -> None:
+        """Remove a ref, and the blobs that it alone had kept. Nothing happens when there is no such ref."""
+        parent = os.path.dirname(self.path)
+        with located(self.location), storage_errors("removing a ref"):
+            with folder(parent) as parent_fd, locked(parent_fd, parent):
+                sweep(parent_fd)
+                old = self._reopened()
+                if old is None:
+                    return
+                index = self._read_index(old)
+                changed = index.untagged(reference)
+                if changed is index:
+                    return
+                with _Writer(parent_fd, old, self._blobs_after(old, changed, []), ()) as writer:
+                    writer.finish(os.path.basename(self.path), changed)
+                self._reopened()
+
+
+class _Writer:
+    """One new tar: every member's place is fixed at the start, its content comes in any order, the name at the end."""
+
+    def __init__(
+        self, parent_fd: int, old: t.Optional[ArchiveFile], keep: t.Set[str], missing: t.Sequence[Descriptor]
+    ) -> None:
+        self._old = old
+        self._awaited: t.Dict[str, Descriptor] = {}
+        self._offsets: t.Dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._file = NewFile(parent_fd, _mode_of(old))
+        try:
+            self._lay_out(keep, {_blob_name(desc.digest): desc for desc in missing})
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lay_out(self, keep: t.Set[str], missing: t.Dict[str, Descriptor]) -> None:
+        self._awaited = {name: desc for name, desc in missing.items() if name not in keep or self._damaged(name, desc)}
+        self._end = 0
+        self._append(tar.Entry(OCI_LAYOUT_FILE, size=len(OCI_LAYOUT), mode=_FILE_PERMISSIONS), OCI_LAYOUT)
+        names = sorted(keep | set(missing))
+        for name in sorted({BLOBS, *(name.rpartition("/")[0] for name in names)}):
+            self._append(tar.Entry(name, tar.DIRECTORY, mode=_FOLDER_PERMISSIONS))
+        for name in names:
+            self._reserve(name)
+        for name in self._foreign():
+            self._reserve(name)
+
+    def _damaged(self, name: str, desc: Descriptor) -> bool:
+        return self._old is None or self._old.members[name].size != desc.size
+
+    def _foreign(self) -> t.List[str]:
+        """Members that are not the layout's: kept, in their order (image-layout.md allows them)."""
+        if self._old is None:
+            return []
+        return [name for name in self._old.members if name not in (INDEX, OCI_LAYOUT_FILE) and not name.startswith(BLOBS + "/")]
+
+    def _reserve(self, name: str) -> None:
+        desc = self._awaited.get(name)
+        if desc is None:
+            size = t.cast(ArchiveFile, self._old).members[name].size
+            self._offsets[name] = self._append(tar.Entry(name, size=size, mode=_FILE_PERMISSIONS))
+            self._copy_old(name)
+        else:
+            self._offsets[name] = self._append(tar.Entry(name, size=desc.size, mode=_FILE_PERMISSIONS))
+
+    def _append(self, entry: tar.Entry, content: bytes = b"") -> int:
+        """Write the header (and ``content``) at the end, leave room for the entry's size; the offset of the content."""
+        header = tar.encode(entry)
+        self._file.write_at(self._end, header + content)
+        offset = self._end + len(header)
+        self._end = offset + entry.size + tar.padding(entry.size)
+        return offset
+
+    def _copy_old(self, name: str) -> None:
+        reader, offset = t.cast(ArchiveFile, self._old).slice(name), self._offsets[name]
+        for chunk in iter(lambda: reader.read(CHUNK), b""):
+            self._file.write_at(offset, chunk)
+            offset += len(chunk)
+
+    def put(self, desc: Descriptor, content: Opener) -> None:
+        """Write a blob at its place, verified; one that is there already is left."""
+        name = _blob_name(desc.digest)
+        if name not in self._offsets:
+            raise StorageError(f"{desc.digest} was not announced to the archive")
+        if name not in self._awaited:
+            return
+        offset = self._offsets[name]
+        with content() as reader:
+            for chunk in reader.chunks():
+                self._file.write_at(offset, chunk)
+                offset += len(chunk)
+        with self._lock:
+            self._awaited.pop(name, None)
+
+    def finish(self, name: str, index: LayoutIndex) -> None:
+        """index.json, the end records, and the tar's name. Raises StorageError when announced content has not come."""
+        if self._awaited:
+            raise StorageError(f"{len(self._awaited)} announced blobs were not written, {min(self._awaited)} among them")
+        content = index.to_bytes()
+        self._append(tar.Entry(INDEX, size=len(content), mode=_FILE_PERMISSIONS), content)
+        self._file.write_at(self._end, tar.END)
+        self._file.commit(name)
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._file.close()
+
+
+def _check_kept(incoming: Incoming, blobs: t.Set[str]) -> None:
+    for desc in incoming.kept:
+        if _blob_name(desc.digest) not in blobs:
+            raise StorageError(f"{desc.digest} was in the archive when this was planned, and is gone: run again")
+
+
+def _blob_name(digest: Digest) -> str:
+    return f"{BLOBS}/{digest.algorithm}/{digest.encoded}"
+
+
+def _mode_of(old: t.Optional[ArchiveFile]) -> int:
+    """A replaced tar keeps its permission bits; a new one gets what the umask allows."""
+    return stat.S_IMODE(old.status.st_mode) if old else default_mode()

@@ -1,0 +1,162 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The bytes of a layout tar: where each member lies, and how a new tar is laid out. Nothing is ever extracted."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import stat
+import tempfile
+import typing as t
+import zlib
+from dataclasses import dataclass
+
+from ..spec.errors import InvalidError, NotFoundError
+from . import tar
+from .store import CHUNK
+
+INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNSUPPORTED = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
+# Layers are compressed already: an outer gzip that gains more than this over the first 256 MiB is a bomb, not an archive.
+_MAX_RATIO = 200
+_RATIO_FREE = 256 * 1024 * 1024
+_MAX_MEMBERS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Member:
+    """``size`` bytes of content at ``offset``."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class Slice:
+    """The content of one member as a file of its own; many threads may each have one."""
+
+    def __init__(self, descriptor: int, member: Member) -> None:
+        self._descriptor = descriptor
+        self._member = member
+        self._position = 0
+
+    def read(self, size: int = CHUNK) -> bytes:
+        wanted = min(size, self._member.size - self._position)
+        if wanted <= 0:
+            return b""
+        chunk = os.pread(self._descriptor, wanted, self._member.offset + self._position)
+        self._position += len(chunk)
+        return chunk
+
+    def seek(self, position: int) -> int:
+        self._position = position
+        return position
+
+    def close(self) -> None:
+        """The descriptor belongs to the archive: it stays open for the other slices."""
+
+
+class ArchiveFile:
+    """An existing layout tar, open to read. ``members`` by name (``./`` taken off); ``compressed`` when it is gzip around a tar."""
+
+    def __init__(self, path: str) -> None:
+        self._stack = contextlib.ExitStack()
+        file = self._stack.enter_context(_open_regular(path))
+        self.status = os.fstat(file.fileno())
+        self.compressed = False
+        try:
+            self._file = self._plain(file)
+            self.members = self._read_members()
+        except BaseException:
+            self.close()
+            raise
+
+    def _plain(self, file: t.BinaryIO) -> t.BinaryIO:
+        magic = os.pread(file.fileno(), 6, 0)
+        for prefix, name in _UNSUPPORTED.items():
+            if magic.startswith(prefix):
+                raise InvalidError(f"the tar is compressed with {name}: only plain and gzip tars are read; decompress it first")
+        if not magic.startswith(_GZIP_MAGIC):
+            return file
+        self.compressed = True
+        plain = t.cast(t.BinaryIO, self._stack.enter_context(tempfile.TemporaryFile()))
+        _gunzip(file, plain)
+        return plain
+
+    def _read_members(self) -> t.Dict[str, Member]:
+        length = os.fstat(self._file.fileno()).st_size
+        self._file.seek(0)
+        found: t.Dict[str, Member] = {}
+        for entry in tar.TarReader(self._file, length):
+            member = _member(entry, found)
+            if member is None:
+                continue
+            if member.name in found and member.name in (INDEX, OCI_LAYOUT_FILE):
+                raise InvalidError(f"the tar has {member.name} twice")
+            found[member.name] = member
+            if len(found) > _MAX_MEMBERS:
+                raise InvalidError(f"the tar has more than {_MAX_MEMBERS} members")
+        return found
+
+    def slice(self, name: str) -> Slice:
+        member = self.members.get(name)
+        if member is None:
+            raise NotFoundError(f"no {name} in the tar")
+        return Slice(self._file.fileno(), member)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _open_regular(path: str) -> t.BinaryIO:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no such file: {path}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidError(f"not a regular file: {path}")
+    return open(descriptor, "rb", buffering=0)
+
+
+def _member(entry: tar.Entry, found: t.Mapping[str, Member]) -> t.Optional[Member]:
+    """The member that an entry is; None for folders, and for links and devices, which are never followed or made."""
+    name = _normal_name(entry.name)
+    if entry.kind == tar.FILE:
+        return Member(name, entry.offset, entry.size)
+    if entry.kind == tar.HARD_LINK:
+        target = found.get(_normal_name(entry.link))
+        if target is None:
+            raise InvalidError(f"the tar has a hard link {name!r} to {entry.link!r}, which is not a file before it in the tar")
+        return Member(name, target.offset, target.size)
+    if entry.kind != tar.DIRECTORY and (name in (INDEX, OCI_LAYOUT_FILE) or name.split("/")[0] == BLOBS):
+        raise InvalidError(f"the tar has {name!r} as a link or device, not as a file")
+    return None
+
+
+def _normal_name(name: str) -> str:
+    """Without ``./`` and doubled slashes; a name that leaves the tar is refused."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise InvalidError(f"the tar has a member outside of itself: {name!r}")
+    return "/".join(parts)
+
+
+def _gunzip(source: t.BinaryIO, plain: t.BinaryIO) -> None:
+    """The whole gzip stream, checked to its end."""
+    written = 0
+    try:
+        with gzip.GzipFile(fileobj=source, mode="rb") as stream:
+            for chunk in iter(lambda: stream.read(CHUNK), b""):
+                written += len(chunk)
+                if written > _RATIO_FREE and written > _MAX_RATIO * source.tell():
+                    raise InvalidError(f"the gzip around the tar inflates more than {_MAX_RATIO} times: refused as a bomb")
+                plain.write(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidError(f"the gzip around the tar is broken: {error}") from error
+    plain.flush()

@@ -1,0 +1,224 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The only way to a path below a folder, to read or to write: by folder descriptor, part by part, never through a link.
+
+Resolve-then-open leaves a race and follows links that others planted (GHSA-8xwf-rjm4-xvhv, CVE-2025-4517); openat with O_NOFOLLOW
+on every part does not. A folder that the user names may itself be a link; what lies beneath it may not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import secrets
+import stat
+import typing as t
+
+from ..spec.errors import InvalidError, NotFoundError
+
+TEMP_PREFIX = ".lading-"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def folder(path: str) -> t.Iterator[int]:
+    """A descriptor of the folder ``path`` (links in the user's own path are followed). Raises NotFoundError, InvalidError."""
+    try:
+        descriptor = os.open(path, _DIRECTORY)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no such folder: {path}") from error
+    except NotADirectoryError as error:
+        raise InvalidError(f"not a folder: {path}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def folder_beneath(root: int, parts: t.Sequence[str], create_mode: t.Optional[int] = None) -> t.Iterator[int]:
+    """A descriptor of the folder ``parts`` below ``root``; with ``create_mode`` missing folders are made (umask applies).
+
+    Raises NotFoundError, and InvalidError when a part is a link or not a folder.
+    """
+    descriptor = os.dup(root)
+    try:
+        for number, part in enumerate(parts):
+            child = _step(descriptor, part, "/".join(parts[: number + 1]), create_mode)
+            os.close(descriptor)
+            descriptor = child
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _step(parent: int, part: str, shown: str, create_mode: t.Optional[int]) -> int:
+    _check_part(part, shown)
+    if create_mode is not None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(part, create_mode, dir_fd=parent)
+            os.fsync(parent)
+    try:
+        return os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no such folder: {shown}") from error
+    except OSError as error:
+        if stat_beneath(parent, part) is None:
+            raise
+        raise InvalidError(f"{shown} is a link or not a folder") from error
+
+
+def _check_part(part: str, shown: str) -> None:
+    if part in ("", ".", "..") or "/" in part or "\0" in part:
+        raise InvalidError(f"not a path below the folder: {shown!r}")
+
+
+def stat_beneath(parent: int, name: str) -> t.Optional[os.stat_result]:
+    """lstat of ``name`` in the folder ``parent``, or None when nothing is there."""
+    _check_part(name, name)
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def open_beneath(root: int, parts: t.Sequence[str]) -> t.BinaryIO:
+    """Open the regular file ``parts`` below ``root`` to read, unbuffered.
+
+    Raises NotFoundError, and InvalidError for a link, a folder, a FIFO or a device, without blocking on it.
+    """
+    shown = "/".join(parts)
+    _check_part(parts[-1], shown)
+    with folder_beneath(root, parts[:-1]) as parent:
+        try:
+            descriptor = os.open(parts[-1], _READ, dir_fd=parent)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"no such file: {shown}") from error
+        except OSError as error:
+            found = stat_beneath(parent, parts[-1])
+            if found is not None and not stat.S_ISREG(found.st_mode):
+                raise InvalidError(f"{shown} is a link or not a regular file") from error
+            raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidError(f"{shown} is not a regular file")
+    return open(descriptor, "rb", buffering=0)
+
+
+class NewFile:
+    """A file that appears under its name whole or not at all: temp file beside it, fsync, rename, fsync of the folder.
+
+    As a context manager it removes the temp file on any way out but ``commit``. While it lives it holds a lock, so that
+    ``sweep`` can tell a dead writer's file from a living one's. ``mode``: the permission bits that it gets with its name
+    (``default_mode()`` for what the umask allows); until then only its owner may read it.
+    """
+
+    def __init__(self, parent: int, mode: int = 0o600) -> None:
+        self.mode = mode
+        self._parent = os.dup(parent)
+        self._temp: t.Optional[str] = None
+        try:
+            self._temp, self.fd = _create_locked(self._parent)
+        except BaseException:
+            os.close(self._parent)
+            raise
+
+    def write(self, content: bytes) -> None:
+        """All of ``content``, at the current position."""
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+    def write_at(self, offset: int, content: bytes) -> None:
+        """All of ``content`` at ``offset`` bytes; may be called from several threads."""
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(self.fd, view, offset)
+            view, offset = view[written:], offset + written
+
+    def commit(self, name: str) -> None:
+        """Give the file its name, replacing what is there (a link is replaced, never followed)."""
+        self.commit_into(self._parent, name)
+
+    def commit_into(self, folder_fd: int, name: str) -> None:
+        """As ``commit``, into another folder of the same file system."""
+        _check_part(name, name)
+        os.fchmod(self.fd, self.mode)
+        os.fsync(self.fd)
+        os.rename(t.cast(str, self._temp), name, src_dir_fd=self._parent, dst_dir_fd=folder_fd)
+        self._temp = None
+        os.fsync(folder_fd)
+
+    def close(self) -> None:
+        if self._temp is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temp, dir_fd=self._parent)
+            self._temp = None
+        os.close(self.fd)
+        os.close(self._parent)
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def default_mode(bits: int = 0o666) -> int:
+    """``bits`` less what the umask takes away, as for any file that a program makes."""
+    return bits & ~_umask()
+
+
+@functools.lru_cache(maxsize=None)
+def _umask() -> int:
+    # Reading it means setting it, which is not safe while other threads make files: once, at the first use.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _create_locked(parent: int) -> t.Tuple[str, int]:
+    """A new locked temp file. A sweeper may take it between creation and lock: then the next name."""
+    while True:
+        name = TEMP_PREFIX + secrets.token_hex(8)
+        descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            found = stat_beneath(parent, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if found is not None and found.st_ino == os.fstat(descriptor).st_ino:
+            return name, descriptor
+        os.close(descriptor)
+
+
+def sweep(parent: int) -> None:
+    """Remove temp files that killed writers left in the folder: those that nobody holds locked."""
+    for name in os.listdir(parent):
+        if name.startswith(TEMP_PREFIX):
+            _sweep_one(parent, name)
+
+
+def _sweep_one(parent: int, name: str) -> None:
+    try:
+        descriptor = os.open(name, _READ, dir_fd=parent)
+    except OSError:
+        # Gone meanwhile, or not a regular file of ours that we may open: not this sweep's to judge.
+        return
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,143 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""An image layout in a folder (image-spec image-layout.md).
+
+Blobs are written once: temp file, fsync, rename. index.json is replaced last, under a lock, and only when it changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import typing as t
+
+from ..spec import strictjson
+from ..spec.descriptor import Descriptor
+from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
+from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
+from .lock import locked
+from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
+from .store import Incoming, Opener, RawReader, bytes_opener
+
+_INDEX, _OCI_LAYOUT_FILE, _BLOBS = "index.json", "oci-layout", "blobs"
+_FOLDER_MODE = 0o777  # the umask applies
+
+
+class Layout(IndexedStore):
+    """The layout in the folder ``path``; a folder that is absent or empty becomes a layout at the first write."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.location = f"layout {path}"
+        self._index: t.Optional[LayoutIndex] = None
+
+    @property
+    def index(self) -> LayoutIndex:
+        if self._index is None:
+            with folder(self.path) as root:
+                self._index = self._read_index(root)
+        return self._index
+
+    def _read_index(self, root: int) -> LayoutIndex:
+        try:
+            check_oci_layout(_read(root, _OCI_LAYOUT_FILE))
+            return LayoutIndex.parse(_read(root, _INDEX))
+        except NotFoundError as error:
+            if _is_unfinished(root):
+                raise NotFoundError("the folder is empty, there is no OCI layout in it") from error
+            raise InvalidError(f"the folder is not an OCI layout: {error.message}") from error
+
+    def _exists(self, desc: Descriptor) -> bool:
+        try:
+            with folder(self.path) as root, folder_beneath(root, _folder_of(desc)) as blobs:
+                found = stat_beneath(blobs, desc.digest.encoded)
+        except NotFoundError:
+            return False
+        return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == desc.size
+
+    def _open(self, desc: Descriptor) -> RawReader:
+        with folder(self.path) as root:
+            blob = open_beneath(root, [*_folder_of(desc), desc.digest.encoded])
+        size = os.fstat(blob.fileno()).st_size
+        if size != desc.size:
+            blob.close()
+            raise InvalidError(f"blob {desc.digest} has {size} bytes, its descriptor says {desc.size}")
+        return blob
+
+    @contextlib.contextmanager
+    def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
+        self._prepare()
+        yield
+
+    def _prepare(self) -> None:
+        """Make the folder a layout, if it is none yet, and clear away what killed writers left."""
+        os.makedirs(self.path, exist_ok=True)
+        with folder(self.path) as root, locked(root, self.path):
+            sweep(root)
+            try:
+                self._index = self._read_index(root)
+            except NotFoundError:
+                _write(root, _OCI_LAYOUT_FILE, OCI_LAYOUT)
+                with folder_beneath(root, [_BLOBS], create_mode=_FOLDER_MODE):
+                    pass
+                self._index = LayoutIndex()
+                _write(root, _INDEX, self._index.to_bytes())
+
+    def _push(self, desc: Descriptor, content: Opener) -> None:
+        if self._exists(desc):
+            return
+        with folder(self.path) as root, NewFile(root, default_mode()) as blob, content() as reader:
+            for chunk in reader.chunks():
+                blob.write(chunk)
+            with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
+                blob.commit_into(blobs, desc.digest.encoded)
+
+    def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
+        self._push(root, bytes_opener(root, manifest))
+        self._change_index(lambda index: index.tagged(root, references))
+
+    def untag(self, reference: str) -> None:
+        """Remove a ref; what it named stays as a blob. Nothing happens when there is no such ref."""
+        with located(self.location), storage_errors("removing a ref"):
+            self._change_index(lambda index: index.untagged(reference))
+
+    def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
+        with folder(self.path) as root, locked(root, self.path):
+            old = self._read_index(root)
+            self._index = change(old)
+            if self._index is not old:
+                _write(root, _INDEX, self._index.to_bytes())
+
+
+def _folder_of(desc: Descriptor) -> t.List[str]:
+    return [_BLOBS, desc.digest.algorithm]
+
+
+def _read(root: int, name: str) -> bytes:
+    """The document, cut one byte after the size that the parser refuses."""
+    with open_beneath(root, [name]) as file, storage_errors(f"reading {name}"):
+        return io.BufferedReader(t.cast(io.RawIOBase, file)).read(strictjson.MAX_DOCUMENT + 1)
+
+
+def _write(root: int, name: str, content: bytes) -> None:
+    with NewFile(root, default_mode()) as file:
+        file.write(content)
+        file.commit(name)
+
+
+def _is_unfinished(root: int) -> bool:
+    """True for an empty folder, and for one in which a killed writer was just making a layout."""
+    names = {name for name in os.listdir(root) if not name.startswith(TEMP_PREFIX)}
+    return names <= {_OCI_LAYOUT_FILE, _BLOBS} and not _has_blobs(root)
+
+
+def _has_blobs(root: int) -> bool:
+    try:
+        with folder_beneath(root, [_BLOBS]) as blobs:
+            return bool(os.listdir(blobs))
+    except NotFoundError:
+        return False

@@ -1,0 +1,222 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""index.json of a layout: which names it gives to what (image-spec image-layout.md; how real tools write names: oci-rules 1.2, 1.3)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..spec import manifest, mediatype, strictjson
+from ..spec.descriptor import REF_NAME, Descriptor
+from ..spec.digest import Digest, looks_like_digest
+from ..spec.errors import InvalidError, NotFoundError
+from ..spec.reference import check_ref_name
+from .store import Target
+
+CONTAINERD_NAME = "io.containerd.image.name"
+LAYOUT_VERSION = "1.0.0"
+OCI_LAYOUT = strictjson.dumps({"imageLayoutVersion": LAYOUT_VERSION})
+MAX_DEPTH = 32
+
+RawEntry = t.Dict[str, t.Any]
+
+
+def check_oci_layout(content: bytes) -> None:
+    """The oci-layout file (image-layout.md, "oci-layout file"): only version 1.0.0 exists."""
+    version = strictjson.load_object(content, "oci-layout").get("imageLayoutVersion")
+    if version != LAYOUT_VERSION:
+        raise InvalidError(f"oci-layout says imageLayoutVersion {version!r}, expected {LAYOUT_VERSION!r}")
+
+
+class LayoutIndex:
+    """The parsed index.json. Entries stay as they were read: foreign ones, unknown fields and their order are kept."""
+
+    def __init__(self, document: t.Optional[t.Dict[str, t.Any]] = None) -> None:
+        empty: t.Dict[str, t.Any] = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}
+        self._document = document if document is not None else empty
+
+    @classmethod
+    def parse(cls, content: bytes) -> LayoutIndex:
+        """Raises InvalidError. ``manifests: null`` is an empty list: zot and docker save write it."""
+        document = strictjson.load_object(content, "index.json")
+        if document.get("schemaVersion") != 2 or document.get("mediaType") not in (None, mediatype.OCI_INDEX):
+            raise InvalidError("index.json is not an OCI image index of schemaVersion 2")
+        if "config" in document or "layers" in document:
+            raise InvalidError("index.json is ambiguous: an index must not have 'config' or 'layers'")
+        entries = document.get("manifests")
+        if entries is not None and not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
+            raise InvalidError("index.json has manifests that are not a list of descriptors")
+        return cls(document)
+
+    def to_bytes(self) -> bytes:
+        return strictjson.dumps({**self._document, "manifests": self.entries})
+
+    @property
+    def entries(self) -> t.List[RawEntry]:
+        return self._document.get("manifests") or []
+
+    @property
+    def names(self) -> t.List[str]:
+        """Every ref.name, once, in order."""
+        return list(dict.fromkeys(name for name in map(_ref_name, self.entries) if name))
+
+    def find(self, reference: str) -> t.Optional[Descriptor]:
+        """The descriptor that a ref names: its exact ref.name first, then BuildKit's full and comma-joined names; None when none does.
+
+        The same name with one digest is fine (BuildKit writes that for two image names with one tag). Raises InvalidError for
+        the same name with two digests: which one is meant cannot be known.
+        """
+        for names_of in (_exact_names, _full_names, _tags_of_full_names):
+            matching = [entry for entry in self.entries if reference in names_of(entry)]
+            if matching:
+                return self._one(matching, f"the ref {reference!r}")
+        return None
+
+    def only(self) -> Descriptor:
+        """The one manifest of an index that has just one. Raises NotFoundError, InvalidError."""
+        if not self.entries:
+            raise NotFoundError("the layout is empty")
+        digests = {entry.get("digest") for entry in self.entries}
+        if len(digests) > 1:
+            raise InvalidError(f"the layout has {len(digests)} manifests: say which ref is meant ({self._known_names()})")
+        return self._one(self.entries, "the layout")
+
+    def _one(self, matching: t.List[RawEntry], what: str) -> Descriptor:
+        digests = list(dict.fromkeys(str(entry.get("digest")) for entry in matching))
+        if len(digests) > 1:
+            raise InvalidError(f"{what} is ambiguous, it names {' and '.join(digests[:4])}: give the digest or the full image name")
+        return Descriptor.parse(matching[0], f"the entry of {what} in index.json")
+
+    def with_digest(self, digest: Digest) -> t.Optional[Descriptor]:
+        for entry in self.entries:
+            if entry.get("digest") == digest:
+                return Descriptor.parse(entry, "an entry of index.json")
+        return None
+
+    def not_found(self, reference: str) -> NotFoundError:
+        return NotFoundError(f"no ref {reference!r} in the layout ({self._known_names()})")
+
+    def _known_names(self) -> str:
+        names = self.names
+        if not names:
+            return "it has no refs"
+        return "it has " + ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+    def descriptors(self) -> t.List[Descriptor]:
+        """The entries that are valid descriptors: what the layout keeps reachable."""
+        found = []
+        for entry in self.entries:
+            try:
+                found.append(Descriptor.parse(entry))
+            except InvalidError:
+                # Unknown entries must not be an error (image-layout.md); an algorithm that we cannot verify names no blob of ours.
+                continue
+        return found
+
+    def tagged(self, root: Descriptor, references: t.Sequence[str]) -> LayoutIndex:
+        """This index with each reference naming ``root``, and nothing else moved; ``root`` untagged when there are no references."""
+        entries = list(self.entries)
+        if not references and self.with_digest(root.digest) is None:
+            entries.append(_entry(root, None))
+        for reference in references:
+            entries = _with_reference(entries, root, check_ref_name(reference))
+        return self._replaced(entries)
+
+    def untagged(self, reference: str) -> LayoutIndex:
+        """This index without the entries of that exact ref.name."""
+        return self._replaced([entry for entry in self.entries if _ref_name(entry) != reference])
+
+    def _replaced(self, entries: t.List[RawEntry]) -> LayoutIndex:
+        if entries == self.entries:
+            return self
+        return LayoutIndex({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, **self._document, "manifests": entries})
+
+
+def _with_reference(entries: t.List[RawEntry], root: Descriptor, reference: str) -> t.List[RawEntry]:
+    """``reference`` moved to ``root``: sorted in among names, so that the order of tagging does not show in the bytes."""
+    same = [entry for entry in entries if _ref_name(entry) == reference]
+    if same and all(entry.get("digest") == root.digest for entry in same):
+        return entries
+    others = [entry for entry in entries if _ref_name(entry) != reference]
+    place = next((n for n, entry in enumerate(others) if (_ref_name(entry) or "") > reference), len(others))
+    return [*others[:place], _entry(root, reference), *others[place:]]
+
+
+def _entry(root: Descriptor, reference: t.Optional[str]) -> RawEntry:
+    plain = Descriptor(root.media_type, root.digest, root.size, artifact_type=root.artifact_type, platform=root.platform)
+    document = plain.to_json()
+    if reference is not None:
+        document["annotations"] = {REF_NAME: reference}
+    return document
+
+
+def _annotation(entry: RawEntry, key: str) -> t.Optional[str]:
+    annotations = entry.get("annotations")
+    value = annotations.get(key) if isinstance(annotations, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _ref_name(entry: RawEntry) -> t.Optional[str]:
+    return _annotation(entry, REF_NAME)
+
+
+def _exact_names(entry: RawEntry) -> t.List[str]:
+    return [name for name in (_ref_name(entry),) if name]
+
+
+def _full_names(entry: RawEntry) -> t.List[str]:
+    """containerd's image name; older BuildKit wrote full names, comma-joined, into ref.name (buildkit#5572, #4615)."""
+    image_name = _annotation(entry, CONTAINERD_NAME)
+    return [*(_ref_name(entry) or "").split(","), *([image_name] if image_name else [])]
+
+
+def _tags_of_full_names(entry: RawEntry) -> t.List[str]:
+    return [tag for name in _full_names(entry) for _path, colon, tag in (name.rpartition(":"),) if colon and "/" not in tag]
+
+
+class IndexedStore(Target):
+    """A target whose names are in an index.json: what a layout folder and a layout tar have in common."""
+
+    @property
+    def index(self) -> LayoutIndex:
+        """index.json as it was at the first look. Raises NotFoundError when there is no layout."""
+        raise NotImplementedError
+
+    def _resolve(self, reference: t.Optional[str]) -> Descriptor:
+        if reference is None:
+            return self.index.only()
+        if looks_like_digest(reference):
+            return self._resolve_digest(Digest(reference))
+        found = self.index.find(reference)
+        if found is None:
+            raise self.index.not_found(reference)
+        return found
+
+    def _resolve_digest(self, digest: Digest) -> Descriptor:
+        """An entry of index.json, or a manifest in one of its nested indexes."""
+        found = self.index.with_digest(digest)
+        if found is not None:
+            return found
+        for desc in self._reachable(self.index.descriptors()):
+            if desc.digest == digest:
+                return desc
+        raise NotFoundError(f"no manifest {digest} in the layout")
+
+    def _reachable(self, roots: t.Iterable[Descriptor]) -> t.Iterator[Descriptor]:
+        """Everything under ``roots`` that is stored here, each digest once; what is absent is passed over (a sparse layout is valid)."""
+        seen: t.Set[Digest] = set()
+        level = list(roots)
+        for _depth in range(MAX_DEPTH):
+            following: t.List[Descriptor] = []
+            for desc in level:
+                if desc.digest in seen:
+                    continue
+                seen.add(desc.digest)
+                yield desc
+                if mediatype.is_manifest(desc.media_type) and self._exists(desc):
+                    following.extend(manifest.successors(desc, self.fetch_bytes(desc)))
+            level = following
+        if level:
+            raise InvalidError(f"the layout's indexes are nested deeper than {MAX_DEPTH} levels")

@@ -1,0 +1,232 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The store interface: everything else is a walk over descriptors.
+
+A backend writes the private methods; the public ones check, so nobody can forget to verify.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import io
+import threading
+import typing as t
+from dataclasses import dataclass
+
+from ..spec import mediatype
+from ..spec.descriptor import Descriptor
+from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located, storage_errors
+from ..spec.strictjson import MAX_DOCUMENT
+
+CHUNK = 1024 * 1024
+
+
+class RawReader(t.Protocol):
+    """Bytes as a backend gives them; ``read(n)`` returns at most n bytes, b'' at the end."""
+
+    def read(self, size: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class VerifyingReader:
+    """Bytes that are checked against their descriptor while they are read.
+
+    ``read`` raises MismatchError instead of returning the last bytes of content whose size or digest is wrong, and never hands
+    out more than ``desc.size`` bytes. Content is verified once ``read`` has returned b'' or all ``desc.size`` bytes.
+    Setting the event ``stop`` ends the reading with CancelledError.
+    """
+
+    def __init__(self, desc: Descriptor, raw: RawReader, location: t.Optional[str] = None) -> None:
+        self.desc = desc
+        self._raw = raw
+        self._hash = desc.digest.hasher()
+        self._taken = 0
+        self._verified = False
+        self._location = location
+        self.stop: t.Optional[threading.Event] = None
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """At most ``size`` bytes, b'' at the verified end."""
+        if self._verified or size == 0:
+            return b""
+        if self.stop is not None and self.stop.is_set():
+            raise CancelledError("stopped, because another transfer failed")
+        with located(self._location), storage_errors(f"reading {self.desc.digest}"):
+            return self._read_checked(size)
+
+    def _read_checked(self, size: int) -> bytes:
+        chunk = self._raw.read(min(size, self.desc.size - self._taken) or 1)
+        self._taken += len(chunk)
+        if self._taken > self.desc.size:
+            raise MismatchError(f"content of {self.desc.digest} is longer than its {self.desc.size} bytes")
+        if not chunk and self._taken < self.desc.size:
+            raise MismatchError(f"content of {self.desc.digest} ends after {self._taken} of {self.desc.size} bytes")
+        self._hash.update(chunk)
+        if self._taken == self.desc.size:
+            self._check_end()
+        return chunk
+
+    def _check_end(self) -> None:
+        if self._hash.hexdigest() != self.desc.digest.encoded:
+            raise MismatchError(f"content of {self.desc.digest} has another digest: {self._hash.name}:{self._hash.hexdigest()}")
+        if self._raw.read(1):
+            raise MismatchError(f"content of {self.desc.digest} is longer than its {self.desc.size} bytes")
+        self._verified = True
+
+    def chunks(self) -> t.Iterator[bytes]:
+        """All of the content in pieces; it is verified when the iterator ends."""
+        while True:
+            chunk = self.read(CHUNK)
+            if not chunk:
+                return
+            yield chunk
+
+    def rewindable(self) -> t.Optional[t.BinaryIO]:
+        """The seekable file under this reader, verified whole and rewound to the content's start; None for a stream.
+
+        Lets an upload send nothing before everything is verified, at the price of one more read from the page cache.
+        """
+        seek = getattr(self._raw, "seek", None)
+        if seek is None:
+            return None
+        for _chunk in self.chunks():
+            pass
+        seek(0)
+        return t.cast(t.BinaryIO, self._raw)
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def __enter__(self) -> VerifyingReader:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+# Opens content from its start, as often as a retry needs it.
+Opener = t.Callable[[], VerifyingReader]
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What is about to be written: ``missing`` will be pushed (successors first, the root among them when it is not stored yet),
+    ``references`` will name ``root``; ``kept`` is what the root needs and the target has already."""
+
+    root: Descriptor
+    references: t.Tuple[str, ...] = ()
+    missing: t.Tuple[Descriptor, ...] = ()
+    kept: t.Tuple[Descriptor, ...] = ()
+
+
+class Fetcher(abc.ABC):
+    """A readable store. ``location`` names it in errors: side, then reference or path."""
+
+    location: t.Optional[str] = None
+
+    def exists(self, desc: Descriptor) -> bool:
+        """True when the content is stored here with this digest and size."""
+        with located(self.location), storage_errors(f"looking for {desc.digest}"):
+            return self._exists(desc)
+
+    def fetch(self, desc: Descriptor) -> VerifyingReader:
+        """A verified stream of the content. Raises NotFoundError; errors while reading carry this store's location."""
+        if desc.data is not None:
+            return VerifyingReader(desc, io.BytesIO(desc.data), self.location)
+        with located(self.location), storage_errors(f"opening {desc.digest}"):
+            return VerifyingReader(desc, self._open(desc), self.location)
+
+    def fetch_bytes(self, desc: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
+        """The whole content, verified; refuses content of more than ``limit`` bytes before it reads any."""
+        if desc.size > limit:
+            with located(self.location):
+                raise InvalidError(f"{desc.digest} has {desc.size} bytes, more than the limit of {limit} for a document")
+        with self.fetch(desc) as reader:
+            return b"".join(reader.chunks())
+
+    @abc.abstractmethod
+    def _exists(self, desc: Descriptor) -> bool: ...
+
+    @abc.abstractmethod
+    def _open(self, desc: Descriptor) -> RawReader: ...
+
+
+class Source(Fetcher):
+    """A store whose content has names. ``requests`` counts what it asked over the network, by HTTP verb; {} for a store on disk."""
+
+    requests: t.Mapping[str, int] = {}
+
+    def resolve(self, reference: t.Optional[str]) -> Descriptor:
+        """The descriptor behind a tag, ref or digest; None asks for the only one there is. Raises NotFoundError, InvalidError."""
+        with located(self.location), storage_errors("resolving"):
+            desc = self._resolve(reference)
+            if not mediatype.is_manifest(desc.media_type):
+                raise InvalidError(f"{reference or desc.digest} is {desc.media_type}, not an image manifest or index")
+            return desc
+
+    def lookup(self, reference: str) -> t.Optional[Descriptor]:
+        """As ``resolve``, or None when the name is not there."""
+        try:
+            return self.resolve(reference)
+        except NotFoundError:
+            return None
+
+    @abc.abstractmethod
+    def _resolve(self, reference: t.Optional[str]) -> Descriptor: ...
+
+
+class Target(Source):
+    """A store that can be written. Order is the writer's duty: successors before what points at them, names last."""
+
+    @contextlib.contextmanager
+    def receiving(self, incoming: Incoming) -> t.Iterator[None]:
+        """The bracket around ``push`` and ``tag``; ``incoming`` announces all of them (an archive reserves the room).
+
+        What is written becomes visible at the end of the bracket at the latest; when it is left by an error, names stay as they were.
+        """
+        with located(self.location), storage_errors("writing"):
+            with self._receiving(incoming):
+                yield
+
+    def push(self, desc: Descriptor, content: Opener) -> None:
+        """Store verified content. Idempotent: returning means that it is stored, not that this call stored it.
+
+        May be called from several threads. A failed push leaves nothing under the content's name.
+        """
+        with located(self.location), storage_errors(f"writing {desc.digest}"):
+            self._push(desc, content)
+
+    def tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
+        """Store the root, whose bytes are ``manifest``, and let each of ``references`` (tags or refs) name it.
+
+        The bytes, because a registry tags by PUT. With no references the root is only made reachable by its digest.
+        """
+        with located(self.location), storage_errors("tagging"):
+            self._tag(root, manifest, references)
+
+    def mountable(self, source: Fetcher) -> bool:
+        """True when this store can take blobs over from ``source`` without a transfer (two repositories of one registry)."""
+        return False
+
+    def mount(self, desc: Descriptor, source: Fetcher) -> bool:
+        """Take the blob over from ``source``. False when the store will not: then it has to be pushed."""
+        return False
+
+    @contextlib.contextmanager
+    def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
+        yield
+
+    @abc.abstractmethod
+    def _push(self, desc: Descriptor, content: Opener) -> None: ...
+
+    @abc.abstractmethod
+    def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None: ...
+
+
+def bytes_opener(desc: Descriptor, content: bytes) -> Opener:
+    """Content that is held in memory (a manifest, a config), as ``push`` takes it."""
+    return lambda: VerifyingReader(desc, io.BytesIO(content))

@@ -1,0 +1,285 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Tar records (POSIX.1-2001 pax, ustar, GNU): our own, because both directions carry guarantees that ``tarfile`` does not give.
+
+Written: the same entry is the same bytes on every Python. Read: sizes and headers are capped, nothing is ever extracted here.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ..spec.errors import InvalidError
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+_MAX_HEADER = 1024 * 1024
+_MAX_OCTAL = {8: 0o7777777, 12: 0o77777777777}
+
+FILE, HARD_LINK, SYMLINK, DIRECTORY = "0", "1", "2", "5"
+_OLD_FILE, _CONTIGUOUS, _GNU_LONG_NAME, _GNU_LONG_LINK, _GNU_SPARSE, _PAX, _PAX_GLOBAL = "\0", "7", "L", "K", "S", "x", "g"
+TYPE_NAMES = {"3": "a character device", "4": "a block device", "6": "a FIFO", _GNU_SPARSE: "a sparse file"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One member. ``kind`` is the ustar type flag; ``mtime`` in whole seconds; ``offset`` of its content when it was read."""
+
+    name: str
+    kind: str = FILE
+    size: int = 0
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    link: str = ""
+    pax: t.Mapping[str, str] = field(default_factory=dict)
+    offset: int = 0
+
+
+class Stream(t.Protocol):
+    """What ``members`` reads from: ``read(n)`` as files do."""
+
+    def read(self, size: int) -> bytes: ...
+
+
+def padding(size: int) -> int:
+    """Bytes that follow content of ``size`` bytes up to the next record."""
+    return -size % BLOCK
+
+
+def encode(entry: Entry) -> bytes:
+    """The header records of ``entry`` (a pax record before it where ustar has no room). The content and its padding follow."""
+    name = entry.name + "/" if entry.kind == DIRECTORY and not entry.name.endswith("/") else entry.name
+    pax = dict(entry.pax)
+    encoded_name, encoded_link = name.encode("utf-8", "surrogateescape"), entry.link.encode("utf-8", "surrogateescape")
+    if len(encoded_name) > 100 or not encoded_name.isascii():
+        pax["path"] = name
+    if len(encoded_link) > 100 or not encoded_link.isascii():
+        pax["linkpath"] = entry.link
+    numbers = {"size": (entry.size, 12), "uid": (entry.uid, 8), "gid": (entry.gid, 8), "mtime": (entry.mtime, 12)}
+    for key, (value, width) in numbers.items():
+        if not 0 <= value <= _MAX_OCTAL[width]:
+            pax[key] = str(value)
+    header = _ustar(encoded_name, encoded_link, entry, {key: 0 if key in pax else value for key, (value, _w) in numbers.items()})
+    return _pax_records(pax) + header
+
+
+def _pax_records(pax: t.Mapping[str, str]) -> bytes:
+    if not pax:
+        return b""
+    body = b"".join(_pax_record(key, value) for key, value in sorted(pax.items()))
+    header = Entry(name="././@PaxHeader", kind=_PAX, size=len(body))
+    numbers = {"size": len(body), "uid": 0, "gid": 0, "mtime": 0}
+    return _ustar(header.name.encode("ascii"), b"", header, numbers) + body + bytes(padding(len(body)))
+
+
+def _pax_record(key: str, value: str) -> bytes:
+    rest = b" " + key.encode("utf-8") + b"=" + value.encode("utf-8", "surrogateescape") + b"\n"
+    length = len(rest)
+    while length != len(rest) + len(str(length)):
+        length = len(rest) + len(str(length))
+    return str(length).encode("ascii") + rest
+
+
+def _ustar(name: bytes, link: bytes, entry: Entry, numbers: t.Mapping[str, int]) -> bytes:
+    mode = entry.mode & 0o7777
+    fields = (
+        name[:100].ljust(100, b"\0"),
+        b"%07o\0" % mode,
+        b"%07o\0" % numbers["uid"],
+        b"%07o\0" % numbers["gid"],
+        b"%011o\0" % numbers["size"],
+        b"%011o\0" % numbers["mtime"],
+        b" " * 8,
+        entry.kind.encode("ascii"),
+        link[:100].ljust(100, b"\0"),
+        b"ustar\00000",
+        bytes(32 + 32 + 8 + 8 + 155 + 12),
+    )
+    header = b"".join(fields)
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+class _Cursor:
+    """A stream that knows where it is, and skips by seeking when the stream can."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._seek = getattr(stream, "seek", None)
+        self.position = 0
+
+    def exactly(self, size: int, what: str) -> bytes:
+        parts, left = [], size
+        while left:
+            chunk = self._stream.read(left)
+            if not chunk:
+                raise InvalidError(f"the tar is cut short in {what}")
+            parts.append(chunk)
+            left -= len(chunk)
+        self.position += size
+        return b"".join(parts)
+
+    def header(self) -> bytes:
+        """The next record, or b'' at a clean end without end records (some writers omit them)."""
+        first = self._stream.read(BLOCK)
+        if not first:
+            return b""
+        self.position += len(first)
+        return first + (self.exactly(BLOCK - len(first), "a header") if len(first) < BLOCK else b"")
+
+    def skip_to(self, position: int) -> None:
+        if self._seek is not None:
+            self._seek(position)
+            self.position = position
+        while self.position < position:
+            self.exactly(min(position - self.position, _MAX_HEADER), "an entry's content")
+
+
+class TarReader:
+    """Iterates over a tar's entries, in order, with the offset of each one's content; ``read`` gives the current entry's content.
+
+    ``length``, when known, is the whole tar's size: an entry that reaches past it is refused. Raises InvalidError for what is broken.
+    """
+
+    def __init__(self, stream: Stream, length: t.Optional[int] = None) -> None:
+        self._cursor = _Cursor(stream)
+        self._length = length
+        self._content_end = 0
+        self._next_header = 0
+
+    def __iter__(self) -> t.Iterator[Entry]:
+        global_pax: t.Dict[str, str] = {}
+        while True:
+            entry = self._next(global_pax)
+            if entry is None:
+                return
+            yield entry
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes of the current entry's content, b'' at its end."""
+        left = min(size, self._content_end - self._cursor.position)
+        return self._cursor.exactly(left, "an entry's content") if left > 0 else b""
+
+    def _next(self, global_pax: t.Dict[str, str]) -> t.Optional[Entry]:
+        pax: t.Dict[str, str] = {}
+        overrides: t.Dict[str, str] = {}
+        while True:
+            self._cursor.skip_to(self._next_header)
+            header = self._cursor.header()
+            if not header or header == bytes(BLOCK):
+                return None
+            entry = _decode(header)
+            if entry.kind in (_PAX, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK):
+                body = self._header_body(entry)
+                if entry.kind == _PAX:
+                    pax.update(_parse_pax(body))
+                elif entry.kind == _PAX_GLOBAL:
+                    global_pax.update(_parse_pax(body))
+                else:
+                    key = "path" if entry.kind == _GNU_LONG_NAME else "linkpath"
+                    overrides[key] = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
+                continue
+            return self._finish(entry, {**global_pax, **overrides, **pax})
+
+    def _header_body(self, entry: Entry) -> bytes:
+        if entry.size > _MAX_HEADER:
+            raise InvalidError(f"the tar has an extended header of {entry.size} bytes (limit {_MAX_HEADER})")
+        body = self._cursor.exactly(entry.size, "an extended header")
+        self._next_header = self._cursor.position + padding(entry.size)
+        return body
+
+    def _finish(self, entry: Entry, pax: t.Dict[str, str]) -> Entry:
+        size = _pax_number(pax, "size", entry.size)
+        if any(key.startswith("GNU.sparse.") for key in pax) or entry.kind == _GNU_SPARSE:
+            raise InvalidError(f"the tar has a sparse file, which is not supported: {pax.get('path', entry.name)!r}")
+        if entry.kind not in (FILE, _OLD_FILE, _CONTIGUOUS):
+            # Only files have content that follows; POSIX says to ignore the size of the others.
+            size = 0
+        offset = self._cursor.position
+        if size < 0 or (self._length is not None and offset + size > self._length):
+            raise InvalidError(f"the tar is cut short or lies: {pax.get('path', entry.name)!r} has {size} bytes at {offset}")
+        self._content_end = offset + size
+        self._next_header = self._content_end + padding(size)
+        name = pax.get("path", entry.name)
+        kind = entry.kind
+        if kind in (FILE, _OLD_FILE, _CONTIGUOUS):
+            # Old tars mark a folder by a trailing slash only.
+            kind = DIRECTORY if name.endswith("/") and size == 0 else FILE
+        return Entry(
+            name=name,
+            kind=kind,
+            size=size,
+            mode=entry.mode,
+            uid=_pax_number(pax, "uid", entry.uid),
+            gid=_pax_number(pax, "gid", entry.gid),
+            mtime=_pax_number(pax, "mtime", entry.mtime),
+            link=pax.get("linkpath", entry.link),
+            pax=pax,
+            offset=offset,
+        )
+
+
+def _decode(header: bytes) -> Entry:
+    stored = _number(header[148:156])
+    if stored != sum(header[:148]) + sum(header[156:]) + 8 * 0x20:
+        raise InvalidError("not a tar, or a broken one: a header's checksum is wrong")
+    name = _text(header[:100])
+    if header[257:263] == b"ustar\0" and header[345]:
+        name = _text(header[345:500]) + "/" + name
+    return Entry(
+        name=name,
+        kind=chr(header[156]),
+        size=_number(header[124:136]),
+        mode=_number(header[100:108]) & 0o7777,
+        uid=_number(header[108:116]),
+        gid=_number(header[116:124]),
+        mtime=_number(header[136:148]),
+        link=_text(header[157:257]),
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _number(raw: bytes) -> int:
+    """Octal, or GNU's base-256 when the first byte's high bit is set."""
+    if raw[0] & 0x80:
+        return int.from_bytes(bytes([raw[0] & 0x7F]) + raw[1:], "big") if raw[0] != 0xFF else int.from_bytes(raw, "big", signed=True)
+    digits = raw.strip(b"\0 ")
+    if not digits:
+        return 0
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        raise InvalidError(f"not a tar, or a broken one: {digits[:16]!r} is not an octal number")
+    return int(digits, 8)
+
+
+def _pax_number(pax: t.Mapping[str, str], key: str, otherwise: int) -> int:
+    text = pax.get(key)
+    if text is None:
+        return otherwise
+    whole = text.partition(".")[0]
+    digits = whole[1:] if whole.startswith("-") else whole
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
+        raise InvalidError(f"the tar has a pax {key} that is not a number: {text[:40]!r}")
+    return int(whole)
+
+
+def _parse_pax(body: bytes) -> t.Dict[str, str]:
+    found: t.Dict[str, str] = {}
+    while body:
+        length_text, space, _rest = body.partition(b" ")
+        if not space or not length_text.isdigit() or len(length_text) > 8:
+            raise InvalidError("the tar has a broken pax header")
+        length = int(length_text)
+        record = body[len(length_text) + 1 : length]
+        key, equals, value = record.partition(b"=")
+        if not equals or not value.endswith(b"\n") or length > len(body):
+            raise InvalidError("the tar has a broken pax header")
+        found[key.decode("utf-8", "surrogateescape")] = value[:-1].decode("utf-8", "surrogateescape")
+        body = body[length:]
+    return found

@@ -1,0 +1,94 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Every deliberate error of the library.
+
+The library raises these and nothing else on purpose; ``module.failing()`` is the one place that turns them into ``fail_json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+MESSAGE_LIMIT = 4096
+
+
+def printable(text: object, limit: int = MESSAGE_LIMIT) -> str:
+    """``text`` with control characters, lone surrogates and bidi overrides escaped, cut at ``limit`` characters.
+
+    References, titles and registry answers are written by others: they must not move a terminal's cursor or forge log lines.
+    """
+    shown = str(text)
+    if len(shown) > limit:
+        shown = shown[:limit] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+class OCIError(Exception):
+    """The base. ``location`` names the side and the reference or path, for example ``destination localhost:5000/app:v1``."""
+
+    location: t.Optional[str] = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        if self.location:
+            return printable(f"{self.location}: {self.message}")
+        return printable(self.message)
+
+
+class InvalidError(OCIError):
+    """A reference, option, path or document breaks a rule."""
+
+
+class NotFoundError(OCIError):
+    """A name, manifest, blob or path is not there."""
+
+
+class MismatchError(OCIError):
+    """Content is not what its descriptor says: other digest, other size."""
+
+
+class StorageError(OCIError):
+    """The file system refused: permission, space, a path of the wrong kind."""
+
+
+class TransportError(OCIError):
+    """No usable answer came over the network."""
+
+
+class CancelledError(OCIError):
+    """Work was given up because other work of the same task failed; that one's error is the one to report."""
+
+
+class RegistryError(OCIError):
+    """The registry answered with an error; ``status`` is the HTTP status, ``code`` the first distribution-spec error code or ''."""
+
+    def __init__(self, message: str, status: int, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@contextlib.contextmanager
+def located(location: t.Optional[str]) -> t.Iterator[None]:
+    """Give an OCIError that passes through its ``location``, unless a place nearer to the cause has named one."""
+    try:
+        yield
+    except OCIError as error:
+        if error.location is None:
+            error.location = location
+        raise
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> t.Iterator[None]:
+    """Translate OSError once, at the edge: ``doing`` says what was tried and on which path."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{doing}: {error.strerror or error}") from error

@@ -1,0 +1,195 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""References: where content is, in a registry or in a layout.
+
+Registry: ``[docker://]host[:port]/repository[:tag][@digest]``, fully qualified (distribution-spec "Pulling manifests"; distribution/reference).
+Layout: ``oci:PATH[:REF|@DIGEST]`` and ``oci-archive:PATH[:REF|@DIGEST]``.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from .digest import Digest, looks_like_digest
+from .errors import InvalidError
+
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?", re.ASCII)
+# image-spec annotations.md, org.opencontainers.image.ref.name
+_REF_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
+_REF_NAME = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
+_MAX_NAME = 255
+_DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_LAYOUT_PREFIXES = {"oci:": False, "oci-archive:": True}
+_OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-archive:", "docker-daemon:", "dir:", "containers-storage:", "http:", "https:")
+
+
+@dataclass(frozen=True)
+class RegistryReference:
+    """``registry`` is the logical host[:port] ('docker.io' for every name of Docker Hub); ``tag`` and ``digest`` may be None."""
+
+    registry: str
+    repository: str
+    tag: t.Optional[str] = None
+    digest: t.Optional[Digest] = None
+
+    @property
+    def host(self) -> str:
+        """The host[:port] that HTTP requests go to."""
+        return "registry-1.docker.io" if self.registry == "docker.io" else self.registry
+
+    @property
+    def name(self) -> str:
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def target(self) -> t.Optional[str]:
+        """What to resolve: the digest when there is one, else the tag, else None."""
+        return self.digest or self.tag
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+@dataclass(frozen=True)
+class LayoutReference:
+    """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar."""
+
+    path: str
+    tag: t.Optional[str] = None
+    digest: t.Optional[Digest] = None
+    archive: bool = False
+
+    @property
+    def name(self) -> str:
+        return ("oci-archive:" if self.archive else "oci:") + self.path
+
+    @property
+    def target(self) -> t.Optional[str]:
+        return self.digest or self.tag
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+Reference = t.Union[RegistryReference, LayoutReference]
+
+
+def parse(text: str, ref: t.Optional[str] = None) -> Reference:
+    """Parse a reference; ``ref``, a tag, layout ref or digest, may be said apart (the ``*_ref`` options). Raises InvalidError.
+
+    With ``ref`` given a layout's PATH is taken whole, colons and all: the way to say what one string cannot.
+    """
+    if not text or any(not c.isprintable() for c in text):
+        raise InvalidError(f"not a reference: {text!r}")
+    if ref is not None and (not ref or any(not c.isprintable() for c in ref)):
+        raise InvalidError(f"not a tag, ref or digest: {ref!r}")
+    for prefix, archive in _LAYOUT_PREFIXES.items():
+        if text.startswith(prefix):
+            return _parse_layout(text[len(prefix) :], ref, archive, text)
+    return _parse_registry(text, ref)
+
+
+def check_tag(tag: str) -> str:
+    """A tag as a registry takes it (distribution-spec, "Pulling manifests")."""
+    if not _TAG.fullmatch(tag):
+        raise InvalidError(f"not a tag: {tag[:160]!r} (letters, digits, '_', '.', '-', at most 128, not starting with '.' or '-')")
+    return tag
+
+
+def check_ref_name(name: str) -> str:
+    """A ref as a layout's index.json takes it (image-spec annotations.md, ref.name)."""
+    if len(name) > _MAX_NAME or not _REF_NAME.fullmatch(name) or looks_like_digest(name):
+        raise InvalidError(f"not a ref name for a layout: {name[:160]!r} (letters and digits, joined by one of -._:@+ or /)")
+    return name
+
+
+def _parse_layout(rest: str, ref: t.Optional[str], archive: bool, text: str) -> LayoutReference:
+    if ref is not None:
+        if not rest:
+            raise InvalidError(f"no path in {text!r}")
+        if looks_like_digest(ref):
+            return LayoutReference(rest, digest=Digest(ref), archive=archive)
+        return LayoutReference(rest, tag=ref, archive=archive)
+    path, at, tail = rest.rpartition("@")
+    if at and looks_like_digest(tail):
+        _check_plain_path(path, text)
+        return LayoutReference(path, digest=Digest(tail), archive=archive)
+    path, colon, tag = rest.partition(":")
+    if colon and (":" in tag or "/" in tag):
+        raise InvalidError(_ambiguous(text))
+    if not path or (colon and not tag):
+        raise InvalidError(f"no {'ref after the colon' if path else 'path'} in {text!r} (expected oci:PATH, oci:PATH:REF or oci:PATH@DIGEST)")
+    return LayoutReference(path, tag=tag or None, archive=archive)
+
+
+def _check_plain_path(path: str, text: str) -> None:
+    if not path:
+        raise InvalidError(f"no path in {text!r}")
+    if ":" in path:
+        raise InvalidError(_ambiguous(text))
+
+
+def _ambiguous(text: str) -> str:
+    return (
+        f"ambiguous: {text!r} has more than one way to tell the path from the ref; "
+        "give the path alone and the ref in its own option (src_ref, dest_ref)"
+    )
+
+
+def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
+    for transport in _OTHER_TRANSPORTS:
+        if text.startswith(transport):
+            raise InvalidError(f"{text!r}: {transport!r} is not supported (host/repository, oci:PATH or oci-archive:PATH is)")
+    if text.startswith("docker://"):
+        text = text[len("docker://") :]
+    registry, slash, rest = text.partition("/")
+    if not slash or not _is_domain(registry):
+        hint = "; to name a layout on disk, write oci:PATH" if text.startswith((".", "/", "~")) or text.endswith(".tar") else ""
+        raise InvalidError(
+            f"not a fully qualified reference: {text!r} (expected host[:port]/repository[:tag][@digest], as docker.io/library/alpine:3{hint})"
+        )
+    _check_registry(registry, text)
+    rest, at, digest_text = rest.partition("@")
+    digest = Digest(digest_text) if at else None
+    repository, colon, tag = rest.partition(":")
+    found = _normalise(RegistryReference(registry, repository, check_tag(tag) if colon else None, digest))
+    if not _REPOSITORY.fullmatch(found.repository) or len(found.name) > _MAX_NAME:
+        raise InvalidError(f"not a repository name: {repository[:300]!r} in {text[:300]!r} (lower-case components, joined by '/')")
+    return found if ref is None else _with_ref(found, ref, text)
+
+
+def _is_domain(component: str) -> bool:
+    return "." in component or ":" in component or component == "localhost" or component != component.lower()
+
+
+def _check_registry(registry: str, text: str) -> None:
+    if not _REGISTRY.fullmatch(registry):
+        raise InvalidError(f"not a registry host: {registry[:160]!r} in {text[:300]!r}")
+    port = registry.rpartition("]")[2].rpartition(":")[2] if ":" in registry.rpartition("]")[2] else ""
+    if port and not 1 <= int(port) <= 65535:
+        raise InvalidError(f"not a port: {port} in {text[:300]!r}")
+
+
+def _normalise(found: RegistryReference) -> RegistryReference:
+    """Docker Hub has three host names and an implied ``library/`` (distribution/reference, normalize.go)."""
+    lowered = found.registry.lower()
+    if lowered not in _DOCKER_HUB_NAMES:
+        return replace(found, registry=lowered)
+    repository = found.repository if "/" in found.repository else f"library/{found.repository}"
+    return replace(found, registry="docker.io", repository=repository)
+
+
+def _with_ref(found: RegistryReference, ref: str, text: str) -> RegistryReference:
+    if found.target is not None:
+        raise InvalidError(f"{text!r} has a tag or digest of its own, and {ref!r} is given beside it: say it once")
+    if looks_like_digest(ref):
+        return replace(found, digest=Digest(ref))
+    return replace(found, tag=check_tag(ref))

@@ -1,0 +1,224 @@
+#!/usr/bin/python
+# Copyright: Contributors to the lading.oci project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: oci_copy
+short_description: Copy an image or artifact between OCI layouts and registries
+description:
+  - Makes a tag of a registry, a layout folder or a layout tar (Open Container Initiative, not Oracle Cloud) name the same
+    manifest as O(src) does, with everything under it.
+  - The digest is always kept. An index is copied with all its children.
+  - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all.
+extends_documentation_fragment:
+  - lading.oci.attributes
+  - lading.oci.attributes.actiongroup_registry
+  - lading.oci.registry
+  - lading.oci.registry.source
+  - lading.oci.registry.destination
+options:
+  src:
+    description:
+      - Where to copy from.
+      - V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST) is a registry. The host is never left out.
+        A leading V(docker://) is accepted.
+      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
+        The latter form needs a layout that has just one manifest.
+      - V(oci-archive:PATH:REF) is a layout tar.
+      - Relative paths start at the working directory of the module on the target.
+    type: str
+    required: true
+  src_ref:
+    description:
+      - The tag, ref or digest of O(src) when it is not in it. With this O(src) has the path alone, which may then contain colons.
+      - A full image name finds the image of that name in a layout that BuildKit wrote.
+    type: str
+  dest:
+    description:
+      - Where to copy to, in the same forms. A layout that does not exist is made, as a tar when its path ends in V(.tar)
+        or O(dest) starts with V(oci-archive:).
+      - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest.
+      - A digest in O(dest) must be that of O(src).
+    type: str
+    required: true
+  dest_ref:
+    description:
+      - The tag, ref or digest of O(dest) when it is not in it.
+    type: str
+  tags:
+    description:
+      - More tags or refs for the destination, set together with the one in O(dest).
+    type: list
+    elements: str
+    default: []
+  concurrency:
+    description:
+      - How many blobs are transferred at the same time.
+    type: int
+    default: 4
+seealso:
+  - module: lading.oci.oci_layout_build
+  - module: lading.oci.oci_pull
+  - name: Distributing OCI Layouts
+    description: The same workflow with the C(oras) command.
+    link: https://oras.land/docs/how_to_guides/distributing_oci_layouts
+author:
+  - The lading.oci contributors
+"""
+
+EXAMPLES = r"""
+- name: A layout tar goes to a registry
+  lading.oci.oci_copy:
+    src: oci:/srv/images/hello-world.tar:v1
+    dest: localhost:5000/hello-artifact:v1
+    dest_registry:
+      plain_http: true
+
+- name: From the registry into a layout tar, under two refs
+  lading.oci.oci_copy:
+    src: localhost:5000/hello-artifact:v1
+    src_registry:
+      plain_http: true
+    dest: oci:/srv/mirror/hello.tar:v1
+    tags: [stable]
+
+- name: A path with a colon, and a ref that is a full image name
+  lading.oci.oci_copy:
+    src: oci:/srv/images/hello-world.tar
+    src_ref: v1
+    dest: oci:/srv/store/team:a
+    dest_ref: example.com/hello:v1
+
+- name: Between two registries, each reached in its own way
+  module_defaults:
+    group/lading.oci.registry:
+      registries:
+        - host: registry.example.com
+          username: reader
+          password: "{{ reader_password }}"
+        - host: edge.example.com:5000
+          ca_path: /etc/pki/edge-ca.pem
+  block:
+    - name: Mirror one image, and pin its digest
+      lading.oci.oci_copy:
+        src: registry.example.com/team/app:1.4
+        dest: edge.example.com:5000/team/app:1.4
+        tags: [latest]
+      register: mirrored
+"""
+
+RETURN = r"""
+digest:
+  description: The digest of the manifest or index that was copied.
+  returned: success
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+reference:
+  description: The destination with that digest, as it can be given as a source again.
+  returned: success
+  type: str
+  sample: localhost:5000/hello-artifact@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+media_type:
+  description: The media type of the manifest or index.
+  returned: success
+  type: str
+  sample: application/vnd.oci.image.index.v1+json
+tags:
+  description: Each tag or ref of the destination, with the digest that it named before (null when there was none) and after.
+  returned: success
+  type: dict
+  sample: {"v1": {"before": null, "after": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}}
+skipped:
+  description: The digests of non-distributable layers, which are not copied.
+  returned: success
+  type: list
+  elements: str
+stats:
+  description:
+    - What was transferred. In check mode, what would be.
+    - That a blob would be mounted is what the registry is expected to do. When it will not, the run transfers the blob.
+  returned: success
+  type: dict
+  contains:
+    blobs_transferred:
+      description: Blobs that were sent to the destination.
+      type: int
+    blobs_mounted:
+      description: Blobs that the registry took over from another of its repositories.
+      type: int
+    blobs_present:
+      description: Blobs that were found at the destination. Those below a manifest that is there are not looked at, nor counted.
+      type: int
+    manifests_transferred:
+      description: Manifests and indexes that were sent to the destination.
+      type: int
+    bytes_transferred:
+      description: Bytes of the blobs and manifests that were sent.
+      type: int
+    bytes_mounted:
+      description: Bytes of the blobs that were mounted.
+      type: int
+    bytes_present:
+      description: Bytes of the blobs and manifests that were found at the destination.
+      type: int
+    requests:
+      description: HTTP requests made, by side (C(source), C(destination)) and verb. In check mode, those that the check made.
+      type: dict
+      sample: {"source": {}, "destination": {"HEAD": 1}}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
+    at_least,
+    copy_result,
+    destination_tags,
+    failing,
+    open_source,
+    open_target,
+    registries_argument_spec,
+    side_argument_spec,
+)
+
+
+def run(module: AnsibleModule) -> None:
+    """Plan, apply unless in check mode, report."""
+    params = module.params
+    at_least(1, concurrency=params["concurrency"])
+    src, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
+    dest, target = open_target(module, params["dest"], params["dest_ref"], params["dest_registry"])
+    root = source.resolve(src.target)
+    references = destination_tags(dest, params["tags"], root)
+    plan = plan_copy(source, root, target, references, params["concurrency"])
+    outcome = None
+    if plan.changed and not module.check_mode:
+        outcome = apply_copy(plan, source, target, params["concurrency"])
+    result = copy_result(plan, outcome, dest.name, source, target)
+    module.exit_json(skipped=[desc.digest for desc in plan.skipped], **result)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "str", "required": True},
+            "src_ref": {"type": "str"},
+            "src_registry": side_argument_spec(),
+            "dest": {"type": "str", "required": True},
+            "dest_ref": {"type": "str"},
+            "dest_registry": side_argument_spec(),
+            "tags": {"type": "list", "elements": "str", "default": []},
+            "concurrency": {"type": "int", "default": 4},
+            **registries_argument_spec(),
+        },
+        supports_check_mode=True,
+    )
+    with failing(module):
+        run(module)
+
+
+if __name__ == "__main__":
+    main()

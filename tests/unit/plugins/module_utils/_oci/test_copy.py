@@ -1,0 +1,165 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype, strictjson
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import BLOB, image, store
+
+Make = t.Callable[[str], Target]
+LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
+
+
+@pytest.fixture(name="source")
+def _source(tmp_path: pathlib.Path) -> Layout:
+    layout = Layout(str(tmp_path / "source"))
+    store(layout, ["v1"], BLOB, b"second layer")
+    return layout
+
+
+@pytest.fixture(name="make", params=["folder", "tar"])
+def _make(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Make:
+    suffix, store_class = (".tar", Archive) if request.param == "tar" else ("", Layout)
+    return lambda name: t.cast(Target, store_class(str(tmp_path / (name + suffix))))
+
+
+def put_document(layout: Layout, document: t.Dict[str, t.Any], media_type: str) -> Descriptor:
+    """Write a document straight into the layout's folder, tagged ``root``, whatever it refers to."""
+    content = strictjson.dumps({"schemaVersion": 2, "mediaType": media_type, **document})
+    desc = Descriptor.of(content, media_type)
+    path = pathlib.Path(layout.path)
+    (path / "blobs" / "sha256" / desc.digest.encoded).write_bytes(content)
+    index = json.loads((path / "index.json").read_text())
+    index["manifests"].append({**desc.to_json(), "annotations": {"org.opencontainers.image.ref.name": "root"}})
+    (path / "index.json").write_text(json.dumps(index))
+    return desc
+
+
+def test_the_plan_says_what_the_run_transfers(source: Layout, make: Make) -> None:
+    root = source.resolve("v1")
+    plan = plan_copy(source, root, make("dest"), ["v1"])
+    assert plan.changed and plan.current == {"v1": None}
+    planned = stats_of(plan)
+    assert stats_of(plan, apply_copy(plan, source, make("dest"))) == planned
+    assert planned.blobs_transferred == 3 and planned.manifests_transferred == 1 and planned.blobs_present == 0
+    assert planned.bytes_transferred == sum(desc.size for desc in plan.missing)
+    again = plan_copy(source, root, make("dest"), ["v1"])
+    assert not again.changed and stats_of(again).bytes_transferred == 0
+
+
+def test_planning_writes_nothing(source: Layout, make: Make, tmp_path: pathlib.Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    plan_copy(source, source.resolve("v1"), make("dest"), ["v1"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_only_what_is_missing_is_read(source: Layout, make: Make) -> None:
+    store(make("dest"), ["other"], BLOB)
+    plan = plan_copy(source, source.resolve("v1"), make("dest"), ["v1"])
+    assert LAYER in plan.present and LAYER not in plan.missing
+    os.unlink(os.path.join(source.path, "blobs", "sha256", LAYER.digest.encoded))
+    apply_copy(plan, source, make("dest"))
+    assert make("dest").fetch_bytes(LAYER) == BLOB
+
+
+def test_a_stored_manifest_needs_no_descent(source: Layout, make: Make) -> None:
+    root = source.resolve("v1")
+    apply_copy(plan_copy(source, root, make("dest"), ["v1"]), source, make("dest"))
+    plan = plan_copy(source, root, make("dest"), ["v1", "v2"])
+    assert plan.missing == () and plan.moving == ("v2",) and plan.changed
+    apply_copy(plan, source, make("dest"))
+    assert make("dest").resolve("v2") == root
+
+
+def test_a_moved_tag_says_where_it_was(source: Layout, make: Make) -> None:
+    old = store(make("dest"), ["v1"], b"old")
+    plan = plan_copy(source, source.resolve("v1"), make("dest"), ["v1"])
+    assert plan.current == {"v1": old} and plan.moving == ("v1",)
+
+
+def test_an_index_brings_all_its_children(source: Layout, make: Make) -> None:
+    first = source.resolve("v1")
+    second = store(source, [], b"arm layer")
+    inner = put_document(source, {"manifests": [second.to_json()]}, mediatype.OCI_INDEX)
+    leaf = Descriptor.of(b"<xml/>", "application/xml")
+    (pathlib.Path(source.path) / "blobs" / "sha256" / leaf.digest.encoded).write_bytes(b"<xml/>")
+    outer = put_document(source, {"manifests": [first.to_json(), inner.to_json(), leaf.to_json()]}, mediatype.DOCKER_LIST)
+    plan = plan_copy(source, outer, make("dest"), ["multi"])
+    apply_copy(plan, source, make("dest"))
+    order = list(plan.missing)
+    assert order.index(second) < order.index(inner) < order.index(outer)
+    for desc in (first, second, inner, outer, leaf, Descriptor.of(b"arm layer", mediatype.OCI_LAYER)):
+        assert make("dest").fetch_bytes(desc) == source.fetch_bytes(desc)
+
+
+def test_the_subject_is_not_a_child(source: Layout, make: Make) -> None:
+    config = Descriptor.of(b"{}", mediatype.OCI_EMPTY)
+    (pathlib.Path(source.path) / "blobs" / "sha256" / config.digest.encoded).write_bytes(b"{}")
+    absent = Descriptor.of(b"absent", mediatype.OCI_MANIFEST)
+    root = put_document(source, {"config": config.to_json(), "layers": [], "subject": absent.to_json()}, mediatype.OCI_MANIFEST)
+    plan = plan_copy(source, root, make("dest"), ["attached"])
+    assert absent not in plan.missing
+    apply_copy(plan, source, make("dest"))
+    assert make("dest").resolve("attached") == root
+
+
+def test_nondistributable_layers_stay_behind(source: Layout, make: Make) -> None:
+    config = Descriptor.of(b"{}", mediatype.OCI_EMPTY)
+    (pathlib.Path(source.path) / "blobs" / "sha256" / config.digest.encoded).write_bytes(b"{}")
+    foreign = Descriptor.of(b"windows", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+    root = put_document(source, {"config": config.to_json(), "layers": [foreign.to_json()]}, mediatype.OCI_MANIFEST)
+    plan = plan_copy(source, root, make("dest"), ["win"])
+    assert plan.skipped == (foreign,) and foreign not in plan.missing
+    apply_copy(plan, source, make("dest"))
+    assert make("dest").resolve("win") == root and not make("dest").exists(foreign)
+
+
+def test_wrong_content_ends_the_copy_and_names_nothing(source: Layout, make: Make) -> None:
+    victim = pathlib.Path(source.path) / "blobs" / "sha256" / LAYER.digest.encoded
+    victim.write_bytes(b"x" * LAYER.size)
+    plan = plan_copy(source, source.resolve("v1"), make("dest"), ["v1"])
+    with pytest.raises(MismatchError, match="another digest"):
+        apply_copy(plan, source, make("dest"))
+    assert make("dest").lookup("v1") is None and not make("dest").exists(LAYER)
+
+
+def test_a_missing_child_is_an_error(source: Layout, make: Make) -> None:
+    absent = Descriptor.of(b"absent", mediatype.OCI_MANIFEST)
+    root = put_document(source, {"manifests": [absent.to_json()]}, mediatype.OCI_INDEX)
+    with pytest.raises(OCIError, match="no such file"):
+        plan_copy(source, root, make("dest"), ["v1"])
+
+
+def test_deep_nesting_is_refused(source: Layout, make: Make) -> None:
+    desc = source.resolve("v1")
+    for _level in range(40):
+        desc = put_document(source, {"manifests": [desc.to_json()]}, mediatype.OCI_INDEX)
+    with pytest.raises(InvalidError, match="deeper than"):
+        plan_copy(source, desc, make("dest"), ["v1"])
+
+
+def test_each_digest_is_visited_once(source: Layout, make: Make) -> None:
+    desc = source.resolve("v1")
+    for _level in range(18):
+        desc = put_document(source, {"manifests": [desc.to_json()] * 8}, mediatype.OCI_INDEX)
+    plan = plan_copy(source, desc, make("dest"), ["v1"])
+    assert len(plan.missing) == 18 + 4
+
+
+def test_the_digest_of_a_tag_is_what_was_planned(source: Layout, make: Make) -> None:
+    plan = plan_copy(source, source.resolve("v1"), make("dest"), ["v1"])
+    store(source, ["v1"], b"moved meanwhile")
+    apply_copy(plan, source, make("dest"))
+    assert make("dest").resolve("v1") == plan.root == image(BLOB, b"second layer")[0]
