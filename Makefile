@@ -1,0 +1,53 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
+#   PYTHON=python3.12     another Python than the newest
+
+PYTHON ?=
+BUILD := $(CURDIR)/.build
+VENV := $(BUILD)/venv
+QUICKSTART_VENV := $(BUILD)/quickstart-venv
+TOOLS := tests/tools
+# Any Python 3 starts the tools; they choose the one that the work is done with.
+START := python3
+
+.PHONY: help test sanity units integration system lint quickstart bench format peers clean
+
+help:
+	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
+	@echo "make test         all of: sanity units integration system lint"
+	@echo "make bench        peak memory on a layer of 1 GiB"
+	@echo "make format       format the Python code"
+	@echo "make peers        fetch the other tools into .build/peers/bin"
+	@echo "make clean        remove .build"
+
+test sanity units integration system lint: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
+	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@)
+
+quickstart: $(BUILD)/python
+	@$(START) $(TOOLS)/environment.py $(QUICKSTART_VENV) requirements-quickstart.txt $(PYTHON)
+	@$(QUICKSTART_VENV)/bin/python $(TOOLS)/registry_server.py $(QUICKSTART_VENV)/bin/python $(TOOLS)/quickstart.py
+
+bench: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
+	@$(VENV)/bin/python $(TOOLS)/registry_server.py $(VENV)/bin/python tests/bench/memory.py
+
+format: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+peers:
+	@$(START) $(TOOLS)/peers.py $(BUILD)/peers/bin
+
+clean:
+	rm -rf $(BUILD)
+
+$(BUILD)/python:
+	@command -v $(START) >/dev/null || { echo "python3 is missing. Install Python 3.11 or newer (Debian: apt-get install python3-venv)"; exit 1; }
+	@mkdir -p $(BUILD) && touch $@
+
+$(BUILD)/checked: $(BUILD)/python
+	@command -v git >/dev/null || { echo "git is missing. Install it (Debian: apt-get install git)"; exit 1; }
+	@mkdir -p $(BUILD) && touch $@

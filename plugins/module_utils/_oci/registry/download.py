@@ -1,0 +1,100 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Reading content of a known size over connections that may break (distribution-spec "Pulling blobs", resumable pull)."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..spec.errors import TransportError
+from .retry import Patience
+from .transport import Interrupted, Response
+
+_CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,19})-([0-9]{1,19})/(\*|[0-9]{1,19})", re.ASCII)
+_PROGRESS = 1024 * 1024  # bytes after which a broken connection is a new one, not the same again
+_SKIP = 1024 * 1024
+
+# Asks for the content anew; with an offset, from there on. Raises for an answer that is neither 200, 206 nor 416.
+Reopen = t.Callable[[t.Optional[int]], Response]
+
+
+class ResumingReader:
+    """The bytes of one GET, taken up again where a broken connection left off. Delivers bytes; who reads verifies them.
+
+    Raises TransportError when there is no progress for all the retries.
+    """
+
+    def __init__(self, response: Response, size: int, reopen: Reopen, patience: Patience) -> None:
+        self._response = response
+        self._size = size
+        self._reopen = reopen
+        self._patience = patience
+        self._taken = 0
+        self._renewed_at = 0
+
+    def read(self, size: int) -> bytes:
+        while True:
+            try:
+                chunk = self._response.read(size)
+                if not chunk and size and self._taken < self._size and self._response.length is None:
+                    raise Interrupted(f"the connection ended after {self._taken} of {self._size} bytes")
+            except Interrupted as error:
+                if self._taken >= self._size:
+                    return b""
+                self._resume(error)
+                continue
+            self._advance(len(chunk))
+            return chunk
+
+    def close(self) -> None:
+        if self._taken >= self._size:
+            self._response.finish()
+        else:
+            self._response.close()
+
+    def _advance(self, count: int) -> None:
+        self._taken += count
+        if self._taken - self._renewed_at >= _PROGRESS:
+            self._renewed_at = self._taken
+            self._patience.renew()
+
+    def _resume(self, error: Interrupted) -> None:
+        """A new answer, positioned where the old one ended."""
+        while True:
+            self._response.close()
+            if not self._patience.wait():
+                raise TransportError(f"{error.message} (tried {self._patience.used + 1} times)") from error
+            try:
+                self._response = self._reopened()
+                return
+            except Interrupted as again:
+                error = again
+
+    def _reopened(self) -> Response:
+        if not self._taken:
+            return self._reopen(None)
+        response = self._reopen(self._taken)
+        if response.status == 206 and _starts_at(response, self._taken, self._size):
+            return response
+        if response.status != 200:
+            response.close()
+            response = self._reopen(None)
+        self._response = response
+        _skip(response, self._taken)
+        return response
+
+
+def _starts_at(response: Response, offset: int, size: int) -> bool:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    return match is not None and int(match.group(1)) == offset and match.group(3) in ("*", str(size))
+
+
+def _skip(response: Response, count: int) -> None:
+    while count:
+        chunk = response.read(min(count, _SKIP))
+        if not chunk:
+            raise Interrupted("the connection ended before what was there already")
+        count -= len(chunk)

@@ -1,0 +1,285 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""One repository of a registry: blobs and manifests behind the store interface (distribution-spec)."""
+
+from __future__ import annotations
+
+import re
+import threading
+import typing as t
+
+from ..content.store import Fetcher, Opener, RawReader, Target
+from ..spec import manifest, mediatype, strictjson
+from ..spec.descriptor import Descriptor
+from ..spec.digest import Digest, looks_like_digest
+from ..spec.errors import InvalidError, MismatchError, RegistryError, TransportError
+from ..spec.reference import RegistryReference, check_tag
+from . import answers
+from .auth import merge_scopes, repository_scope
+from .client import Call, Client, bytes_payload, swallow
+from .credentials import find
+from .download import ResumingReader
+from .login import Caller
+from .options import RegistryOptions
+from .origin import host_of, quoted, resolve, same_origin
+from .uploads import Session, Upload
+
+if t.TYPE_CHECKING:
+    from .transport import Response
+
+MAX_PAGES = 10_000  # of a tag list
+_ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
+_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*?\brel=\"?next\"?", re.IGNORECASE)
+
+
+class Repository(Target):
+    """Content and names of ``reference``'s repository; the tag and digest of the reference play no part.
+
+    ``requests`` counts all HTTP requests made for it by verb, retries, redirects and token requests among them.
+    """
+
+    def __init__(self, reference: RegistryReference, client: Client) -> None:
+        self.reference = reference
+        self._client = client
+        self._caller = Caller(lambda: find(reference, client.options))
+        self.requests = self._caller.requests
+        self._base = f"/v2/{reference.repository}"
+        self._pull = merge_scopes(repository_scope(reference.repository, "pull"))
+        self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
+
+    def tags(self) -> t.Iterator[str]:
+        """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
+        seen: t.Set[str] = set()
+        url: t.Optional[str] = f"{self._base}/tags/list"
+        for _page in range(MAX_PAGES):
+            response = self._request("GET", t.cast(str, url))
+            if response.status == 404:
+                raise answers.not_found(response, f"GET tags of {self.reference.name}")
+            if response.status != 200:
+                raise self._error(response, f"GET tags of {self.reference.name}")
+            following = self._next_page(response)
+            page = _tags_of(response, f"the tag list of {self.reference.name}")
+            if seen.issuperset(page) and (page or following):
+                raise TransportError(f"the tag list of {self.reference.name} repeats itself")
+            yield from (tag for tag in page if tag not in seen)
+            seen.update(page)
+            url = following
+            if url is None:
+                return
+        raise TransportError(f"the tag list of {self.reference.name} has more than {MAX_PAGES} pages")
+
+    def mountable(self, source: Fetcher) -> bool:
+        return isinstance(source, Repository) and source._client is self._client
+
+    def mount(self, desc: Descriptor, source: Fetcher) -> bool:
+        if not isinstance(source, Repository) or not self.mountable(source):
+            return False
+        origin = source.reference.repository
+        if origin == self.reference.repository:
+            return self._exists(desc)
+        scopes = merge_scopes(*self._push_scopes, repository_scope(origin, "pull"))
+        url = f"{self._base}/blobs/uploads/?mount={desc.digest}&from={origin}"
+        try:
+            response = self._client.request(self._caller, Call("POST", url, scopes))
+        except RegistryError:
+            return False  # a token for both repositories may be refused where one for the target is not
+        if response.status == 202:
+            session = Session(self._client, response)
+            response.finish()
+            swallow(lambda: self._request("DELETE", session.url, self._push_scopes).finish())
+            return False
+        response.finish()
+        return response.status == 201
+
+    def _resolve(self, reference: t.Optional[str]) -> Descriptor:
+        if reference is None:
+            raise InvalidError(f"{self.reference.name} needs a tag or digest (host/repository:tag or @sha256:...)")
+        digest = Digest(reference) if looks_like_digest(reference) else None
+        name = digest or check_tag(reference)
+        response = self._request("HEAD", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True)
+        if response.status == 404:
+            raise answers.not_found(response, self._doing("HEAD", "manifest", name))
+        if response.status != 200:
+            response.finish()
+            return self._resolve_by_get(name, digest) if response.status != 401 else self._refused(response, name)
+        media_type, size, stored = answers.manifest_type_of(response), answers.size_of(response), answers.digest_of(response)
+        response.finish()
+        if media_type is None or not size or (stored is None and digest is None):
+            return self._resolve_by_get(name, digest)
+        if digest is not None and stored is not None and stored != digest:
+            raise MismatchError(f"{self._doing('HEAD', 'manifest', name)}: the registry answers with {stored}")
+        return Descriptor(media_type, t.cast(Digest, digest or stored), size)
+
+    def _refused(self, response: Response, name: str) -> t.NoReturn:
+        raise self._error(response, self._doing("HEAD", "manifest", name))
+
+    def _resolve_by_get(self, name: str, digest: t.Optional[Digest]) -> Descriptor:
+        """From the document itself, for a HEAD that said too little; and for the words of an error, which a HEAD has not."""
+        doing = self._doing("GET", "manifest", name)
+        response = self._request("GET", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True)
+        if response.status == 404:
+            raise answers.not_found(response, doing)
+        if response.status in (200, 204) and not answers.size_of(response) and response.length is not None:
+            raise answers.unexpected(response, doing)
+        if response.status != 200:
+            raise self._error(response, doing)
+        claimed, stated = answers.digest_of(response), answers.manifest_type_of(response)
+        content_type = answers.media_type_of(response)
+        content = response.read_all(strictjson.MAX_DOCUMENT, f"the manifest {name}")
+        _check_claim(doing, content, digest or claimed)
+        _check_claim(doing, content, claimed)
+        try:
+            media_type = manifest.sniff_media_type(content, f"manifest {name}")
+        except InvalidError as error:
+            raise InvalidError(
+                f"{doing}: the answer, {len(content)} bytes of {quoted(content_type or 'no content type')}, is no manifest"
+                f" (a login page or proxy?): {error.message}"
+            ) from error
+        if stated is not None and stated != media_type:
+            raise InvalidError(f"{doing}: the answer is called {stated}, and calls itself {media_type}")
+        algorithm = (digest or claimed or Digest.of(content)).algorithm
+        return Descriptor(media_type, Digest.of(content, algorithm), len(content))
+
+    def _exists(self, desc: Descriptor) -> bool:
+        kind = _kind(desc)
+        doing = self._doing("HEAD", kind, desc.digest)
+        response = self._request("HEAD", self._content_url(desc), headers=_accept(desc), across=True)
+        if response.status == 404:
+            response.finish()
+            return False
+        if response.status != 200:
+            raise self._error(response, doing)
+        size, stored = answers.size_of(response), answers.digest_of(response)
+        response.finish()
+        if size is not None and size != desc.size:
+            raise MismatchError(f"{doing}: the registry says that it has {size} bytes, not {desc.size}")
+        if stored is not None and stored.algorithm == desc.digest.algorithm and stored != desc.digest:
+            raise MismatchError(f"{doing}: the registry answers with {stored}")
+        return True
+
+    def _open(self, desc: Descriptor) -> RawReader:
+        response = self._get_content(desc, None)
+        if response.length is not None and response.length != desc.size:
+            raise answers.wrong_length(response, self._doing("GET", _kind(desc), desc.digest), desc.size)
+        return ResumingReader(response, desc.size, lambda offset: self._get_content(desc, offset), self._client.patience())
+
+    def _get_content(self, desc: Descriptor, offset: t.Optional[int]) -> Response:
+        """The content; with an offset the answer may be 206 from there on, or 416."""
+        doing = self._doing("GET", _kind(desc), desc.digest)
+        ranged = {} if offset is None else {"Range": f"bytes={offset}-"}
+        response = self._request("GET", self._content_url(desc), headers={**_accept(desc), **ranged}, across=True)
+        if response.status == 200 or (ranged and response.status in (206, 416)):
+            return response
+        if response.status == 404:
+            raise answers.not_found(response, doing)
+        if response.status < 300:
+            raise answers.unexpected(response, doing)
+        raise self._error(response, doing)
+
+    def _push(self, desc: Descriptor, content: Opener) -> None:
+        if not mediatype.is_manifest(desc.media_type):
+            Upload(self._client, self._caller, self.reference.repository, self._push_scopes, desc, content).run()
+            return
+        if desc.size > strictjson.MAX_DOCUMENT:
+            raise InvalidError(f"manifest {desc.digest} has {desc.size} bytes, more than the limit of {strictjson.MAX_DOCUMENT}")
+        with content() as reader:
+            self._put_manifest(desc, b"".join(reader.chunks()), desc.digest)
+
+    def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
+        if Descriptor.of(manifest, root.media_type).size != root.size or Digest.of(manifest, root.digest.algorithm) != root.digest:
+            raise MismatchError(f"the manifest to tag is not the content of {root.digest}")
+        for name in [check_tag(reference) for reference in references] or [root.digest]:
+            self._put_manifest(root, manifest, name)
+
+    def _put_manifest(self, desc: Descriptor, content: bytes, name: str) -> None:
+        doing = self._doing("PUT", "manifest", name)
+        response = self._request(
+            "PUT", self._manifest_url(name), self._push_scopes, {"Content-Type": desc.media_type}, payload=bytes_payload(content)
+        )
+        stored = answers.digest_of(response)
+        if response.status == 200 and stored is None:
+            raise answers.unexpected(response, doing)
+        if response.status not in (200, 201, 202, 204):
+            raise self._error(response, doing)
+        response.finish()
+        if stored is not None and stored.algorithm == desc.digest.algorithm and stored != desc.digest:
+            raise MismatchError(f"{doing}: the registry says that it stored {stored}, not {desc.digest}")
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        scopes: t.Optional[t.Tuple[str, ...]] = None,
+        headers: t.Optional[t.Mapping[str, str]] = None,
+        **more: t.Any,
+    ) -> Response:
+        return self._client.request(self._caller, Call(method, url, scopes or self._pull, headers or {}, **more))
+
+    def _content_url(self, desc: Descriptor) -> str:
+        return self._manifest_url(desc.digest) if mediatype.is_manifest(desc.media_type) else f"{self._base}/blobs/{desc.digest}"
+
+    def _manifest_url(self, name: str) -> str:
+        return f"{self._base}/manifests/{name}"
+
+    def _next_page(self, response: Response) -> t.Optional[str]:
+        match = _NEXT.search(response.headers.get("Link", "")[:8192])
+        if match is None:
+            return None
+        url = resolve(response.url, match.group(1))
+        if not same_origin(url, self._client.transport.url):
+            raise TransportError(f"the tag list of {self.reference.name} goes on at another host, {host_of(url)}: refused")
+        return url
+
+    def _doing(self, method: str, kind: str, name: str) -> str:
+        return f"{method} {kind} {name} of {self.reference.name}"
+
+    def _error(self, response: Response, doing: str) -> RegistryError:
+        return answers.failure(response, doing, self._caller.hint)
+
+
+def _kind(desc: Descriptor) -> str:
+    return "manifest" if mediatype.is_manifest(desc.media_type) else "blob"
+
+
+def _accept(desc: Descriptor) -> t.Dict[str, str]:
+    return {"Accept": _ACCEPT} if mediatype.is_manifest(desc.media_type) else {"Accept": "*/*"}
+
+
+def _check_claim(doing: str, content: bytes, digest: t.Optional[Digest]) -> None:
+    if digest is not None and Digest.of(content, digest.algorithm) != digest:
+        raise MismatchError(f"{doing}: the answer is not the content of {digest}")
+
+
+def _tags_of(response: Response, what: str) -> t.List[str]:
+    tags = strictjson.load_object(response.read_all(strictjson.MAX_DOCUMENT, what), what).get("tags")
+    if tags is None:
+        return []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidError(f"{what} is not a list of strings")
+    return [check_tag(tag) for tag in tags]
+
+
+class _Pool:
+    """One client for all repositories of a registry that are opened with equal options: one set of connections and tokens."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: t.List[Client] = []
+
+    def client(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None]) -> Client:
+        with self._lock:
+            for client in self._clients:
+                if client.host == host and client.options == options:
+                    return client
+            self._clients.append(Client(host, options, warn))
+            return self._clients[-1]
+
+
+_POOL = _Pool()
+
+
+def open_repository(reference: RegistryReference, options: RegistryOptions, warn: t.Callable[[str], None]) -> Repository:
+    """The repository of a reference; nothing is asked of the registry yet. ``warn`` is told what the registry warns of."""
+    return Repository(reference, _POOL.client(reference.host, options, warn))

@@ -1,0 +1,69 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""When to try again, and how long to wait before."""
+
+from __future__ import annotations
+
+import random
+import time
+import typing as t
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+from ..spec.errors import TransportError
+
+# The answer may be another one in a moment: too busy, or broken between here and there.
+PASSING = frozenset((408, 429, 500, 502, 503, 504))
+LONGEST_WAIT = 120.0  # seconds; a Retry-After above it ends the task with its value in the message
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+
+Sleep = t.Callable[[float], None]
+
+
+def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Optional[float]:
+    """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None when there is none or it is unreadable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isdigit() and text.isascii():
+        return float(text[:12])
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, date.timestamp() - (time.time() if now is None else now))
+
+
+class Patience:
+    """What is left of the retries of one operation."""
+
+    def __init__(self, retries: int, sleep: Sleep = time.sleep) -> None:
+        self._retries = retries
+        self._sleep = sleep
+        self.used = 0
+
+    def renew(self) -> None:
+        """There was progress: count anew."""
+        self.used = 0
+
+    def wait(self, asked: t.Optional[str] = None) -> bool:
+        """Pause before the next try; False at once when there is none left. ``asked``: a Retry-After header, which is honoured.
+
+        Raises TransportError when it asks for more than LONGEST_WAIT.
+        """
+        if self.used >= self._retries:
+            return False
+        seconds = retry_after(asked)
+        if seconds is not None and seconds > LONGEST_WAIT:
+            raise TransportError(
+                f"the registry asks to wait {seconds:.0f} seconds (Retry-After), more than the {LONGEST_WAIT:.0f} that are waited at most"
+            )
+        pause = min(_FIRST_PAUSE * 2**self.used, _LONGEST_PAUSE)
+        self.used += 1
+        self._sleep(pause * random.uniform(0.5, 1.0) if seconds is None else seconds)
+        return True

@@ -1,0 +1,82 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import typing as t
+import uuid
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tools"))
+
+import peers as peer_tools  # noqa: E402
+from registry_server import Registry  # noqa: E402
+
+
+class Peers:
+    """The other tools. One that cannot be had skips the test by its name, or fails it where they are required."""
+
+    def require(self, name: str) -> pathlib.Path:
+        try:
+            return peer_tools.find(name)
+        except peer_tools.Unavailable as error:
+            if os.environ.get("LADING_REQUIRE_PEERS") == "1":
+                pytest.fail(f"{name} is missing: {error}")
+            pytest.skip(f"{name} is missing: {error}")
+
+
+@pytest.fixture(scope="session", name="peers")
+def _peers() -> Peers:
+    return Peers()
+
+
+def _started(**options: bool) -> t.Iterator[Registry]:
+    try:
+        registry = Registry(**options)
+    except peer_tools.Unavailable as error:
+        if os.environ.get("LADING_REQUIRE_PEERS") == "1":
+            pytest.fail(f"registry is missing: {error}")
+        pytest.skip(f"registry is missing: {error}")
+    with registry:
+        yield registry
+
+
+@pytest.fixture(scope="session", name="registry")
+def _registry() -> t.Iterator[Registry]:
+    """A registry without login or TLS."""
+    yield from _started()
+
+
+@pytest.fixture(scope="session", name="secure_registry")
+def _secure_registry() -> t.Iterator[Registry]:
+    """htpasswd login over TLS with a private CA."""
+    yield from _started(secure=True)
+
+
+@pytest.fixture(scope="session", name="client_registry")
+def _client_registry() -> t.Iterator[Registry]:
+    """As the secure one, and it wants a client certificate."""
+    yield from _started(secure=True, client_ca=True)
+
+
+@pytest.fixture(name="repository")
+def _repository() -> str:
+    """A repository that no other test uses."""
+    return f"test/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials, caches or proxies of whoever runs the tests."""
+    # The tools' cache stays where it is: it is found before HOME moves.
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)

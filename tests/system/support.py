@@ -1,0 +1,68 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the system tests share: modules run as Ansible runs them, peers run as a person does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+Result = t.Dict[str, t.Any]
+MODULES = "ansible_collections.lading.oci.plugins.modules"
+
+
+def start_module(name: str, arguments: t.Mapping[str, t.Any], **popen: t.Any) -> subprocess.Popen[str]:
+    """The module as a process of its own, its arguments on standard input as Ansible's wrapper gives them."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{MODULES}.{name}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **popen,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments)}))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run_module(name: str, arguments: t.Mapping[str, t.Any], check: bool = False, **popen: t.Any) -> Result:
+    """The module's JSON answer, whether it succeeded or failed; a traceback is a failure of the test."""
+    internal = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
+    out, err = start_module(name, {**arguments, **internal}, **popen).communicate(timeout=300)
+    assert out.startswith("{") and "Traceback" not in err, f"{name} gave no answer:\n{out}\n{err}"
+    result = json.loads(out)
+    assert "Traceback" not in str(result.get("msg")), result
+    return result
+
+
+def succeed(name: str, arguments: t.Mapping[str, t.Any], check: bool = False, **popen: t.Any) -> Result:
+    result = run_module(name, arguments, check, **popen)
+    assert not result.get("failed"), result
+    return result
+
+
+def fail(name: str, arguments: t.Mapping[str, t.Any], check: bool = False, **popen: t.Any) -> str:
+    """The message of a module that must fail."""
+    result = run_module(name, arguments, check, **popen)
+    assert result.get("failed"), result
+    return result["msg"]
+
+
+def peer(*command: t.Union[str, os.PathLike[str]], cwd: t.Optional[pathlib.Path] = None) -> str:
+    """Standard output of a peer's command, which must succeed."""
+    done = subprocess.run([os.fspath(part) for part in command], capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def tree_state(root: pathlib.Path) -> t.Dict[str, t.Tuple[int, int]]:
+    """Inode and mtime of everything below ``root``: equal states mean that nothing was touched."""
+    return {str(path.relative_to(root)): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in root.rglob("*")}

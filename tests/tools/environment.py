@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes a virtual environment with the newest Python that is here, unless it is there and current.
+
+    environment.py FOLDER REQUIREMENTS_FILE [PYTHON]
+
+Prints nothing when there is nothing to do. What is missing is one line, and exit code 1. Runs on any Python 3.6 or newer.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+CANDIDATES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3")
+OLDEST = (3, 11)  # what ansible-core 2.19 needs
+
+
+class Missing(Exception):
+    pass
+
+
+def version_of(python):
+    """(major, minor) of an interpreter that really runs (a pyenv shim may be there and not run), else None."""
+    code = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    major, minor = done.stdout.split()
+    return int(major), int(minor)
+
+
+def newest_python(wanted):
+    versions = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv") / "versions"
+    managed = [str(path) for path in versions.glob("3.*/bin/python3")]
+    names = [wanted] if wanted else [*CANDIDATES, *managed]
+    found = {name: version_of(name) for name in names}
+    usable = {name: version for name, version in found.items() if version and version >= OLDEST}
+    if not usable:
+        what = "{} is not a Python".format(wanted) if wanted else "No Python was found that is"
+        raise Missing(
+            what + " 3.11 or newer with its venv module. Install one (Debian: apt-get install python3-venv), or name one: make PYTHON=..."
+        )
+    return max(usable, key=lambda name: usable[name])
+
+
+def make(folder, requirements, wanted):
+    python = newest_python(wanted)
+    stamp = folder / "made-of"
+    state = "{} {} {}".format(shutil.which(python), version_of(python), hashlib.sha256(requirements.read_bytes()).hexdigest())
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    print("Making {} with {} ...".format(folder, python), flush=True)
+    shutil.rmtree(str(folder), ignore_errors=True)
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    done = subprocess.run([*pip, "--requirement", str(requirements)], check=False)
+    if done.returncode != 0:
+        raise Missing("pip could not install what {} lists: its own message is above.".format(requirements.name))
+    stamp.write_text(state)
+
+
+def main():
+    folder, requirements = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    try:
+        make(folder, requirements, sys.argv[3] if len(sys.argv) > 3 else "")
+    except Missing as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ``make test`` does: every stage, whatever the others say, and one line at the end: ``N passed, N failed``.
+
+    run_tests.py [STAGE ...]
+
+Stages: sanity, units, integration, system, lint (all of them by default). Runs inside the environment that the Makefile made.
+Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
+repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+import xml.etree.ElementTree as ElementTree
+
+import peers
+from registry_server import Registry
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / ".build"
+LOGS = BUILD / "logs"
+TAIL_LINES = 150
+# The releases of the script that ansible-test 2.19 to 2.21 look for.
+GET_PIP_VERSIONS = ("24_2", "25_2")
+SKIPPED_EVERYTHING = "All targets skipped"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """``skipped``: what was not run, with the reason."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: t.List[str] = dataclasses.field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+class Stage:
+    """One stage: its tree, its log, its commands."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tree = BUILD / "trees" / name / "ansible_collections" / "lading" / "oci"
+        self.log = LOGS / f"{name}.log"
+
+    def prepare(self) -> None:
+        copy_checkout(self.tree)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("")
+
+    def run(self, *command: str, cwd: t.Optional[pathlib.Path] = None, **environment: str) -> bool:
+        """Run one command with its output in the log; True when it succeeded."""
+        collections = self.tree.parents[2]
+        values = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "PYTHONPATH": "", **environment}
+        with self.log.open("a") as log:
+            log.write(f"$ {' '.join(command)}\n")
+            log.flush()
+            done = subprocess.run(
+                command, cwd=cwd or self.tree, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=values, check=False
+            )
+            log.write(f"exit code {done.returncode}\n")
+        return done.returncode == 0
+
+    def junit(self) -> Outcome:
+        """Counts of the JUnit files that the stage's tests left in its tree."""
+        outcome = Outcome()
+        for file in sorted((self.tree / "tests" / "output" / "junit").glob("*.xml")):
+            outcome.add(read_junit(file))
+        return outcome
+
+
+def copy_checkout(tree: pathlib.Path) -> None:
+    """The checkout's files, committed or not, with a git repository around them; what ansible-test keeps between runs stays."""
+    tree.mkdir(parents=True, exist_ok=True)
+    for item in [*tree.iterdir(), *(tree / "tests").glob("*")]:
+        if item not in (tree / "tests", tree / "tests" / "output"):
+            shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+    shutil.rmtree(tree / "tests" / "output" / "junit", ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).exists():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=tree, check=True)
+
+
+def read_junit(file: pathlib.Path) -> Outcome:
+    outcome = Outcome()
+    for case in ElementTree.parse(file).iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        elif skipped is not None:
+            outcome.skipped.append(f"{case.get('name')}: {skipped.get('message') or skipped.text or ''}")
+        else:
+            outcome.passed += 1
+    return outcome
+
+
+def counted(stage: Stage, succeeded: bool, outcome: Outcome) -> Outcome:
+    """A stage that failed, or that ran nothing, is at least one failure."""
+    if (not succeeded and not outcome.failed) or (succeeded and not outcome.passed):
+        outcome.failed += 1
+    if SKIPPED_EVERYTHING in stage.log.read_text():
+        outcome.failed += 1
+    return outcome
+
+
+def sanity(stage: Stage) -> Outcome:
+    succeeded = stage.run("ansible-test", "sanity", "--local", "--color", "no")
+    tests = len(re.findall(r"^Running sanity test ", stage.log.read_text(), re.MULTILINE))
+    # ansible-test names the tests that failed in its last line.
+    named = re.search(r"The (\d+) sanity test\(s\) listed below", stage.log.read_text())
+    failed = int(named.group(1)) if named else 0
+    return counted(stage, succeeded, Outcome(max(tests - failed, 0), failed))
+
+
+def units(stage: Stage) -> Outcome:
+    return counted(stage, stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no"), stage.junit())
+
+
+def integration(stage: Stage) -> Outcome:
+    bin_folder = BUILD / "peers" / "bin"
+    reasons = peers.link_all(bin_folder, peers.TOOLS)
+    with Registry() as registry:
+        settings = {"lading_registry": registry.host, "lading_peers": str(bin_folder), "lading_missing_peers": reasons}
+        (stage.tree / "tests" / "integration" / "integration_config.yml").write_text(json.dumps(settings))
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        command = ("ansible-test", "integration", "--venv", "--requirements", "--python", python, "--color", "no")
+        succeeded = stage.run(*command)
+    text = stage.log.read_text()
+    passed = len(re.findall(r"^Running (\S+) integration test role", text, re.MULTILINE))
+    failed = 0 if succeeded else 1
+    return counted(stage, succeeded, Outcome(passed - failed, failed))
+
+
+def system(stage: Stage) -> Outcome:
+    report = stage.tree / "tests" / "output" / "junit" / "system.xml"
+    arguments = ("-q", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/system")
+    succeeded = stage.run(sys.executable, "-m", "pytest", *arguments, PYTHONPATH=str(stage.tree.parents[2]))
+    return counted(stage, succeeded, stage.junit())
+
+
+def lint(stage: Stage) -> Outcome:
+    commands = (
+        ("ruff", "check", "--no-cache", "."),
+        ("ruff", "format", "--no-cache", "--check", "."),
+        ("ansible-lint", "--offline", "--strict"),
+        ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "--skip-rstcheck", "."),
+        ("antsibull-changelog", "lint"),
+        ("reuse", "lint", "--quiet"),
+    )
+    results = [stage.run(*command) for command in commands]
+    return Outcome(sum(results), len(results) - sum(results))
+
+
+STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
+    "sanity": sanity,
+    "system": system,
+    "units": units,
+    "integration": integration,
+    "lint": lint,
+}
+
+
+def run_stage(name: str) -> Outcome:
+    stage, start = Stage(name), time.monotonic()
+    try:
+        stage.prepare()
+        outcome = STAGES[name](stage)
+    except Exception as error:  # a stage that breaks is a failure of that stage; the others go on
+        with stage.log.open("a") as log:
+            log.write(f"{type(error).__name__}: {error}\n")
+        outcome = Outcome(failed=1)
+    print(f"{name}: {outcome.passed} passed, {outcome.failed} failed [{time.monotonic() - start:.0f} s]", flush=True)
+    return outcome
+
+
+def prepare_ansible_test() -> None:
+    """ansible-test downloads a get-pip script unless it finds it in its cache."""
+    cache = pathlib.Path.home() / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in GET_PIP_VERSIONS:
+        target = cache / f"get_pip_{version}.py"
+        if not target.exists():
+            shutil.copy(ROOT / "tests" / "tools" / "get_pip.py", target)
+
+
+def use_real_interpreters() -> None:
+    """pyenv's shims answer for Pythons that they then refuse to run: the real ones go before them."""
+    versions = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv") / "versions"
+    folders = sorted(str(path) for path in versions.glob("3.*/bin"))
+    os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), *folders, os.environ["PATH"]])
+
+
+def show_failure(name: str) -> None:
+    lines = (LOGS / f"{name}.log").read_text(errors="replace").splitlines()
+    print(f"\n==== {name}: the last {min(len(lines), TAIL_LINES)} lines of .build/logs/{name}.log")
+    print("\n".join(lines[-TAIL_LINES:]))
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(STAGES)
+    unknown = [name for name in names if name not in STAGES]
+    if unknown:
+        print(f"no such stage: {', '.join(unknown)} (there are {', '.join(STAGES)})")
+        return 2
+    use_real_interpreters()
+    prepare_ansible_test()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = dict(zip(names, pool.map(run_stage, names)))
+    for name, outcome in outcomes.items():
+        if outcome.failed:
+            show_failure(name)
+    skipped = [f"{name}: {reason}" for name, outcome in outcomes.items() for reason in outcome.skipped]
+    if skipped:
+        print("\nSkipped:", *skipped, sep="\n  ")
+    passed, failed = sum(o.passed for o in outcomes.values()), sum(o.failed for o in outcomes.values())
+    print(f"\n{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
