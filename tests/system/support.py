@@ -37,7 +37,7 @@ def run_module(name: str, arguments: t.Mapping[str, t.Any], check: bool = False,
     """The module's JSON answer, whether it succeeded or failed; a traceback is a failure of the test."""
     internal = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
     out, err = start_module(name, {**arguments, **internal}, **popen).communicate(timeout=300)
-    assert out.startswith("{") and "Traceback" not in err, f"{name} gave no answer:\n{out}\n{err}"
+    assert out.lstrip().startswith("{") and "Traceback" not in err, f"{name} gave no answer:\n{out}\n{err}"
     result = json.loads(out)
     assert "Traceback" not in str(result.get("msg")), result
     return result
