@@ -68,7 +68,7 @@ class Stage:
     def run(self, *command: str, cwd: t.Optional[pathlib.Path] = None, **environment: str) -> bool:
         """Run one command with its output in the log; True when it succeeded."""
         collections = self.tree.parents[2]
-        values = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "PYTHONPATH": "", **environment}
+        values = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "PYTHONPATH": "", "NO_COLOR": "1", **environment}
         with self.log.open("a") as log:
             log.write(f"$ {' '.join(command)}\n")
             log.flush()

@@ -19,10 +19,9 @@ from .content.store import Fetcher, Incoming, Opener, Source, Target, VerifyingR
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import CancelledError, InvalidError
+from .spec.errors import CancelledError
+from .spec.graph import post_order
 
-MAX_DEPTH = 32
-MAX_NODES = 100_000
 DEFAULT_CONCURRENCY = 4
 
 
@@ -71,8 +70,7 @@ def plan_copy(
     if current and all(desc is not None and desc.digest == root.digest for desc in current.values()):
         return CopyPlan(root, current, present=(root,))
     named = any(desc is not None and desc.digest == root.digest for desc in current.values())
-    walk = _Walk(src, dst, {root.digest} if named else set())
-    walk.visit(root, 0)
+    walk = _Walk(src, dst, root, {root.digest} if named else set())
     stored = _stored_blobs(dst, walk.blobs, concurrency)
     missing = tuple(desc for desc in walk.order if desc.digest not in stored and desc.digest not in walk.pruned)
     # A root that is stored still has to be named, and a registry is told a name by the root's bytes.
@@ -92,40 +90,26 @@ def plan_copy(
 class _Walk:
     """The graph in post-order, each digest once, not below manifests that the destination has."""
 
-    def __init__(self, src: Fetcher, dst: Target, known: t.Set[Digest]) -> None:
+    def __init__(self, src: Fetcher, dst: Target, root: Descriptor, known: t.Set[Digest]) -> None:
         self._src = src
         self._dst = dst
         self._known = known
-        self._seen: t.Set[Digest] = set()
-        self.order: t.List[Descriptor] = []
-        self.blobs: t.List[Descriptor] = []
-        self.skipped: t.List[Descriptor] = []
         self.pruned: t.Set[Digest] = set()
         self.manifests: t.Dict[Digest, bytes] = {}
+        nodes = post_order(root, self._children)
+        self.order = [desc for desc in nodes if not mediatype.is_nondistributable(desc.media_type)]
+        self.blobs = [desc for desc in self.order if not mediatype.is_manifest(desc.media_type)]
+        self.skipped = [desc for desc in nodes if mediatype.is_nondistributable(desc.media_type)]
 
-    def visit(self, desc: Descriptor, depth: int) -> None:
-        if desc.digest in self._seen:
-            return
-        self._seen.add(desc.digest)
-        if depth > MAX_DEPTH or len(self._seen) > MAX_NODES:
-            raise InvalidError(f"the graph is deeper than {MAX_DEPTH} levels or has more than {MAX_NODES} nodes (at {desc.digest})")
-        if mediatype.is_nondistributable(desc.media_type):
-            self.skipped.append(desc)
-            return
-        if mediatype.is_manifest(desc.media_type):
-            self._visit_manifest(desc, depth)
-        else:
-            self.blobs.append(desc)
-        self.order.append(desc)
-
-    def _visit_manifest(self, desc: Descriptor, depth: int) -> None:
+    def _children(self, desc: Descriptor) -> t.Sequence[Descriptor]:
+        if not mediatype.is_manifest(desc.media_type):
+            return ()
         if desc.digest in self._known or self._dst.exists(desc):
             self.pruned.add(desc.digest)
-            return
+            return ()
         content = self._src.fetch_bytes(desc)
         self.manifests[desc.digest] = content
-        for successor in manifest.successors(desc, content):
-            self.visit(successor, depth + 1)
+        return manifest.successors(desc, content)
 
 
 def _stored_blobs(dst: Target, blobs: t.Sequence[Descriptor], concurrency: int) -> t.Set[Digest]:

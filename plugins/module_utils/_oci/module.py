@@ -166,6 +166,19 @@ def copy_result(
     }
 
 
+def untag_result(target: t.Union[Layout, Archive], tag: str, name: str) -> t.Dict[str, t.Any]:
+    """What a module returns of the removal of a ref, in check mode and in the run."""
+    reference.check_ref_name(tag)
+    digest = target.digest_of_name(tag)
+    listed = f"{tag}: {digest}\n" if digest else f"{tag}: absent\n"
+    return {
+        "changed": digest is not None,
+        "digest": digest,
+        "tags": {tag: {"before": digest, "after": None}},
+        "diff": {"before_header": name, "after_header": name, "before": listed, "after": f"{tag}: absent\n"},
+    }
+
+
 def _copy_diff(plan: CopyPlan, name: str) -> t.Dict[str, str]:
     """Names and content before and after: the same text in check mode and in the run."""
     before = [f"{tag}: {desc.digest if desc else 'absent'}" for tag, desc in plan.current.items()]

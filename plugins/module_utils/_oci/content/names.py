@@ -11,7 +11,7 @@ import typing as t
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
-from ..spec.errors import InvalidError, NotFoundError
+from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from ..spec.reference import check_ref_name
 from .store import Target
 
@@ -183,6 +183,15 @@ class IndexedStore(Target):
     def index(self) -> LayoutIndex:
         """index.json as it was at the first look. Raises NotFoundError when there is no layout."""
         raise NotImplementedError
+
+    def digest_of_name(self, name: str) -> t.Optional[str]:
+        """The digest of the first entry with exactly this ref.name; None when there is none, or no layout."""
+        with located(self.location), storage_errors("reading index.json"):
+            try:
+                entries = self.index.entries
+            except NotFoundError:
+                return None
+        return next((str(entry.get("digest")) for entry in entries if _ref_name(entry) == name), None)
 
     def _resolve(self, reference: t.Optional[str]) -> Descriptor:
         if reference is None:

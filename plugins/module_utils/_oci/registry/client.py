@@ -60,9 +60,7 @@ class Call:
 class Client:
     """One registry under one set of options. Thread-safe; ``warn`` is told each of the registry's warnings once."""
 
-    def __init__(
-        self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = time.sleep
-    ) -> None:
+    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = time.sleep) -> None:
         self.host = host
         self.options = options
         self.transport = Transport(host, options)

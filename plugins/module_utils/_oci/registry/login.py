@@ -86,9 +86,7 @@ class Login:
                 return None
             return self._authorization(caller, self._challenge, scopes, None)
 
-    def answer(
-        self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]
-    ) -> t.Optional[str]:
+    def answer(self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]) -> t.Optional[str]:
         """The Authorization that answers a 401's challenge; None when there is none but what was ``refused`` already.
 
         Raises TransportError for a token server that may not be asked, RegistryError when it refuses.

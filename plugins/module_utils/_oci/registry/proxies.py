@@ -68,6 +68,10 @@ def _address(text: str) -> t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address,
         return None
 
 
+def is_address(host: str) -> bool:
+    return _address(host) is not None
+
+
 def _in_network(address: t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address], entry: str) -> bool:
     try:
         return address in ipaddress.ip_network(entry, strict=False)

@@ -19,7 +19,7 @@ import typing as t
 from ..spec.errors import OCIError, TransportError
 from .origin import host_of, origin_of, quoted, shown
 from .pacing import paced
-from .proxies import proxy_for
+from .proxies import is_address, proxy_for
 from .tls import ssl_context
 
 if t.TYPE_CHECKING:
@@ -163,8 +163,10 @@ class Transport:
         if not self._options.validate_certs:
             _silence_warnings()
         if origin_of(url) == self._origin:
-            return ssl_context(self._host, self._options)
-        return ssl_context(host_of(url), dataclasses.replace(self._options, client_cert=None, client_key=None))
+            context = ssl_context(self._host, self._options)
+        else:
+            context = ssl_context(host_of(url), dataclasses.replace(self._options, client_cert=None, client_key=None))
+        return _for_address(context, url)
 
     def _translated(self, error: Exception, url: str) -> TransportError:
         """The library's error for one of requests, urllib3 or the socket."""
@@ -178,6 +180,8 @@ class Transport:
         if isinstance(cause, ssl.SSLError):
             hint = " (for a registry without TLS set plain_http)" if "WRONG_VERSION" in str(cause).upper() else ""
             return Interrupted(f"TLS with {host} failed: {quoted(cause)}{hint}")
+        if type(cause).__name__ == "IncompleteRead":
+            return Interrupted(f"{host} closed the connection before the end of its answer")
         if isinstance(cause, socket.timeout) or "timed out" in str(error).lower():
             return Interrupted(f"{host} gave no answer, or too slow a one, within {self._options.timeout:g} seconds")
         return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}")
@@ -197,6 +201,16 @@ def _silence_warnings() -> None:
     import urllib3
 
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+def _for_address(context: ssl.SSLContext, url: str) -> ssl.SSLContext:
+    """urllib3 1 keeps an IP address from the context, which then refuses to connect; it compares the certificate itself instead,
+    and only when the context does not."""
+    import urllib3
+
+    if is_address(origin_of(url)[1]) and urllib3.__version__.startswith("1."):
+        context.check_hostname = False
+    return context
 
 
 def _new_adapter(requests: t.Any, context: t.Optional[ssl.SSLContext], timeout: float) -> t.Any:
@@ -257,7 +271,9 @@ def _check_encoding(response: Response) -> None:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if response.method in ("GET", "HEAD") and response.status in (200, 206) and encoding not in ("identity", ""):
         response.close()
-        raise TransportError(f"{shown(response.url)} came with Content-Encoding {quoted(encoding)}, which was not asked for: refused")
+        raise TransportError(
+            f"{shown(response.url)} came with Content-Encoding {quoted(encoding)}, which was not asked for: refused"
+        )
 
 
 def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:
@@ -283,4 +299,8 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _reason(cause: BaseException) -> str:
     strerror = getattr(cause, "strerror", None)
-    return strerror if isinstance(strerror, str) and strerror else (str(cause).rpartition("object at 0x")[2].partition(": ")[2] or str(cause))
+    return (
+        strerror
+        if isinstance(strerror, str) and strerror
+        else (str(cause).rpartition("object at 0x")[2].partition(": ")[2] or str(cause))
+    )

@@ -16,6 +16,7 @@ MAX_DOCUMENT = 4 * 1024 * 1024  # distribution-spec: registries accept manifests
 MAX_DEPTH = 64
 _MAX_NUMBER = 32  # characters; int64 has 20
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_GO_ESCAPED = re.compile("[<>&\u2028\u2029]")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -50,8 +51,9 @@ def load_object(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> t.Dict[str
 
 
 def dumps(document: t.Any) -> bytes:
-    """Compact UTF-8 in the dict's own order: the same document is always the same bytes."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    """Compact UTF-8 in the dict's own order, escaped as Go's encoding/json does: equal documents get the digests that Go tools give."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _GO_ESCAPED.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode("utf-8")
 
 
 def _check_depth(text: str, what: str) -> None:

@@ -10,8 +10,10 @@ it was ordered.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.server
+import itertools
 import json
 import re
 import socket
@@ -112,6 +114,11 @@ class State:
     tokens: t.Dict[str, t.Set[str]] = field(default_factory=dict)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
 class FakeRegistry:
     """``url``, ``host``; ``basic`` as "user:password" or ``bearer`` as a realm make it want a login."""
 
@@ -125,15 +132,15 @@ class FakeRegistry:
         self.token_login = ""
         self.page_size = 0
         self.chunk_limit = 0
+        self.numbers = itertools.count()
         self.lock = threading.RLock()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"registry": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"registry": self}))
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def wrap_tls(self, context: t.Any) -> None:
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://{self.host}"
 
     def fault(self, method: str, path: str, action: Action, times: float = 1) -> None:
@@ -184,7 +191,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.cut: t.Optional[int] = None
         self.changes: t.Dict[str, t.Optional[str]] = {}
         self.body = self._read_body()
-        seen = Seen(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, self.body, time.monotonic())
+        seen = Seen(
+            self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, self.body, time.monotonic()
+        )
         with self.registry.lock:
             self.registry.seen.append(seen)
             fault = next((one for one in self.registry.faults if one.method == self.command and one.path.search(self.path)), None)
@@ -201,6 +210,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = serve
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # a client that breaks off, or does not trust the certificate
+            super().handle()
 
     def _read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -259,7 +272,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             scope = f"repository:{repository}:{'pull' if action == 'pull' else 'pull,push'}"
             wanted = f',scope="{scope}"' if registry.scope_in_challenge else ""
             problem = ',error="insufficient_scope"' if held is not None else ""
-            self.failed(401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",service="fake"{wanted}{problem}'})
+            self.failed(
+                401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",service="fake"{wanted}{problem}'}
+            )
             return False
         return True
 
@@ -275,7 +290,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             for scope in given.split()
             for action in scope.rpartition(":")[2].split(",")
         }
-        token = f"token-{len(registry.state.tokens)}-of-the-fake"
+        token = f"token-{next(registry.numbers)}-of-the-fake"
         registry.state.tokens[token] = scopes
         name = "access_token" if self.command == "POST" else "token"
         return self.answer(200, {"Content-Type": "application/json"}, json.dumps({name: token, "expires_in": 300}).encode())
@@ -350,6 +365,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         state = self.registry.state
         if "mount" in self.query and self.query["mount"][0] in state.blobs:
             return self.answer(201, {"Docker-Content-Digest": self.query["mount"][0]})
-        session = f"session-{len(self.registry.seen)}"
+        session = f"session-{next(self.registry.numbers)}"
         state.uploads[session] = bytearray()
         return self.answer(202, {"Location": f"/v2/{repository}/blobs/uploads/{session}?_state=a%2Fb", "Range": "0-0"})

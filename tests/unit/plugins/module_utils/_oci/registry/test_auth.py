@@ -14,7 +14,12 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import auth
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.credentials import Credential
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin import secrets
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError, RegistryError, TransportError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
+    InvalidError,
+    OCIError,
+    RegistryError,
+    TransportError,
+)
 
 VECTORS = json.loads((pathlib.Path(__file__).parent / "oras_go_www_authenticate.json").read_text())["groups"]["challenges"]
 REALM = "https://auth.example.com/token"
@@ -35,7 +40,10 @@ def test_vectors_of_oras_go(vector: t.Dict[str, t.Any]) -> None:
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ('Basic realm="a, b", Bearer realm="c",scope="d e"', [("basic", {"realm": "a, b"}), ("bearer", {"realm": "c", "scope": "d e"})]),
+        (
+            'Basic realm="a, b", Bearer realm="c",scope="d e"',
+            [("basic", {"realm": "a, b"}), ("bearer", {"realm": "c", "scope": "d e"})],
+        ),
         ('BEARER Realm="x"', [("bearer", {"realm": "x"})]),
         ('Negotiate abc==, Basic realm="y"', [("negotiate", {}), ("basic", {"realm": "y"})]),
         ('Bearer realm="first",realm="second"', [("bearer", {"realm": "first"})]),
@@ -85,7 +93,12 @@ def test_realms_that_may_be_asked(realm: str, registry: str, hosts: t.List[str])
 @pytest.mark.parametrize(
     ("realm", "registry", "hosts", "message"),
     [
-        ("https://evil.example.com/token", "https://registry.example.com", [], "another host, evil.example.com: refused.*auth_hosts"),
+        (
+            "https://evil.example.com/token",
+            "https://registry.example.com",
+            [],
+            "another host, evil.example.com: refused.*auth_hosts",
+        ),
         ("https://registry.example.com:8443/token", "https://registry.example.com", [], "registry.example.com:8443"),
         ("https://auth.docker.io/token", "https://registry.example.com", [], "auth.docker.io"),
         ("https://auth.docker.io.evil.example.com/token", "https://registry-1.docker.io", [], "evil"),

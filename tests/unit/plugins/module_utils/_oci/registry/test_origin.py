@@ -9,7 +9,13 @@ import email.utils
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin import Secrets, host_of, quoted, resolve, same_origin
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin import (
+    Secrets,
+    host_of,
+    quoted,
+    resolve,
+    same_origin,
+)
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.proxies import proxy_for
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import LONGEST_WAIT, Patience, retry_after
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import TransportError
@@ -66,7 +72,14 @@ def test_redaction() -> None:
     secrets.add_login("user", 'p"ss w/rd')
     secrets.add_query("https://s3.example.com/blob?X-Sig=0123456789abcdef0123&e=1")
     secrets.add("abc", None, "")
-    for leaked in ('p"ss w/rd', 'p\\"ss w/rd', "p%22ss%20w%2Frd", "p%22ss+w%2Frd", "dXNlcjpwInNzIHcvcmQ=", "0123456789abcdef0123"):
+    for leaked in (
+        'p"ss w/rd',
+        'p\\"ss w/rd',
+        "p%22ss%20w%2Frd",
+        "p%22ss+w%2Frd",
+        "dXNlcjpwInNzIHcvcmQ=",
+        "0123456789abcdef0123",
+    ):
         assert secrets.redact(f"x{leaked}y") == "x***y"
     assert secrets.redact("abc") == "abc"
     assert secrets.redact("see https://u:p@h.example.com/a?token=1#x or so") == "see https://h.example.com/a or so"
@@ -112,7 +125,14 @@ def test_proxy(url: str, environ: t.Dict[str, str], proxy: t.Optional[str]) -> N
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("0", 0), ("7", 7), (email.utils.formatdate(1030, usegmt=True), 30), (email.utils.formatdate(900), 0), ("soon", None), ("", None)],
+    [
+        ("0", 0),
+        ("7", 7),
+        (email.utils.formatdate(1030, usegmt=True), 30),
+        (email.utils.formatdate(900), 0),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_retry_after(value: str, seconds: t.Optional[float]) -> None:
     assert retry_after(value, now=1000) == seconds

@@ -25,8 +25,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     TransportError,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import RegistryReference
-
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import TargetContract, image, store
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import (
+    TargetContract,
+    image,
+    store,
+)
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
 BLOB = b"0123456789" * 1000
@@ -62,7 +65,9 @@ class TestContract(TargetContract):
 
 
 class TestResolve:
-    def test_is_one_head_that_accepts_all_types(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_is_one_head_that_accepts_all_types(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         repository = harness.repository()
         assert repository.resolve("v1") == stored
         assert dict(repository.requests) == {"HEAD": 1}
@@ -91,17 +96,23 @@ class TestResolve:
         assert repository.resolve("v1") == stored
         assert dict(repository.requests) == {"HEAD": 1, "GET": 1}
 
-    def test_parameters_of_the_content_type_do_not_matter(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_parameters_of_the_content_type_do_not_matter(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("HEAD", "/manifests/v1", fake.header_changed(Content_Type=f"{mediatype.OCI_MANIFEST}; charset=utf-8"))
         assert harness.repository().resolve("v1") == stored
         assert registry.methods() == ["HEAD"]
 
-    def test_a_digest_must_be_answered_with_that_digest(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_digest_must_be_answered_with_that_digest(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("HEAD", "/manifests/sha256", fake.header_changed(Docker_Content_Digest=Digest.of(b"other")))
         with pytest.raises(MismatchError, match="answers with sha256"):
             harness.repository().resolve(stored.digest)
 
-    def test_a_digest_is_checked_against_the_document(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_digest_is_checked_against_the_document(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("HEAD", "/manifests/sha256", fake.header_changed(Content_Type=None))
         registry.fault("GET", "/manifests/sha256", fake.answer(200, {}, b'{"manifests": []}'))
         with pytest.raises(MismatchError, match="not the content of"):
@@ -115,7 +126,9 @@ class TestResolve:
         with pytest.raises(MismatchError, match="not the content of"):
             harness.repository().resolve("v1")
 
-    def test_a_document_that_disagrees_with_its_content_type(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_document_that_disagrees_with_its_content_type(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("HEAD", "/manifests/v1", fake.header_changed(Docker_Content_Digest=None))
         registry.fault("GET", "/manifests/v1", fake.header_changed(Content_Type=mediatype.OCI_INDEX))
         with pytest.raises(InvalidError, match="calls itself"):
@@ -170,7 +183,9 @@ class TestResolve:
 
 
 class TestContent:
-    def test_a_blob_is_looked_for_and_read_under_blobs(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_blob_is_looked_for_and_read_under_blobs(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         repository = harness.repository()
         assert repository.exists(LAYER)
         assert repository.fetch_bytes(LAYER) == BLOB
@@ -187,7 +202,9 @@ class TestContent:
         assert repository.fetch_bytes(stored)
         assert {one.path for one in registry.seen} == {f"/v2/team/app/manifests/{stored.digest}"}
 
-    def test_a_size_that_is_not_the_descriptors(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_size_that_is_not_the_descriptors(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("HEAD", "/blobs/", fake.header_changed(Content_Length="9"))
         with pytest.raises(MismatchError, match="has 9 bytes, not 10000"):
             harness.repository().exists(LAYER)
@@ -197,23 +214,31 @@ class TestContent:
         with pytest.raises(MismatchError, match="answers with"):
             harness.repository().exists(stored)
 
-    def test_an_answer_of_another_length_says_what_came(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_an_answer_of_another_length_says_what_came(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("GET", "/blobs/", fake.answer(200, {"Content-Type": "text/html"}, b"<html>"))
         with pytest.raises(MismatchError, match="6 bytes of text/html, not the 10000"):
             harness.repository().fetch_bytes(LAYER)
 
     @pytest.mark.parametrize("status", [204, 206])
-    def test_an_answer_that_is_no_content(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor, status: int) -> None:
+    def test_an_answer_that_is_no_content(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor, status: int
+    ) -> None:
         registry.fault("GET", "/blobs/", fake.answer(status))
         with pytest.raises(TransportError, match=f"the answer is {status} "):
             harness.repository().fetch_bytes(LAYER)
 
-    def test_a_content_encoding_nobody_asked_for(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_content_encoding_nobody_asked_for(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         registry.fault("GET", "/blobs/", fake.header_changed(Content_Encoding="gzip"))
         with pytest.raises(TransportError, match="Content-Encoding gzip"):
             harness.repository().fetch_bytes(LAYER)
 
-    def test_a_head_that_says_yes_to_what_is_not_there(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
+    def test_a_head_that_says_yes_to_what_is_not_there(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
+    ) -> None:
         absent = Descriptor.of(b"absent", mediatype.OCI_LAYER)
         registry.fault("HEAD", "/blobs/", fake.answer(200, {"Content-Length": "6"}))
         repository = harness.repository()
@@ -247,7 +272,9 @@ class TestManifests:
 
     def test_a_missing_blob_is_named(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         root, content, _blobs = image(BLOB)
-        errors = {"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": {"digest": str(LAYER.digest)}}]}
+        errors = {
+            "errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": {"digest": str(LAYER.digest)}}]
+        }
         registry.fault("PUT", "/manifests/", fake.answer(400, {}, json.dumps(errors).encode()))
         with pytest.raises(RegistryError, match=f"MANIFEST_BLOB_UNKNOWN: blob unknown: .*{LAYER.digest}"):
             harness.repository().tag(root, content, ["v1"])

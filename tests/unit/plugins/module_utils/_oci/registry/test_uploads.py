@@ -22,7 +22,6 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     StorageError,
     TransportError,
 )
-
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
 MIB = 1024 * 1024
@@ -167,10 +166,18 @@ def test_an_upload_that_is_stopped_is_cancelled(registry: fake.FakeRegistry, har
 
 @pytest.mark.parametrize(
     "fault",
-    [fake.reset, fake.answer(503), fake.answer(429, {"Retry-After": "3"}), fake.error(404, "BLOB_UPLOAD_UNKNOWN"), fake.answer(416)],
+    [
+        fake.reset,
+        fake.answer(503),
+        fake.answer(429, {"Retry-After": "3"}),
+        fake.error(404, "BLOB_UPLOAD_UNKNOWN"),
+        fake.answer(416),
+    ],
     ids=["reset", "503", "429", "404", "416"],
 )
-def test_a_lost_session_is_followed_by_a_new_one(registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, fault: fake.Action) -> None:
+def test_a_lost_session_is_followed_by_a_new_one(
+    registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, fault: fake.Action
+) -> None:
     registry.fault("PUT", "", fault)
     assert push(harness, SMALL, stream).opened == 2
     assert uploads_of(registry) == ["POST", "PUT", "DELETE", "POST", "PUT"]
@@ -247,7 +254,9 @@ class TestChunks:
             push(harness, LARGE)
         assert not registry.asked("PATCH")
 
-    def test_a_broken_chunk_goes_on_where_the_registry_is(self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool) -> None:
+    def test_a_broken_chunk_goes_on_where_the_registry_is(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool
+    ) -> None:
         push_broken(registry, fake.reset)
         push(harness, LARGE, stream)
         assert uploads_of(registry)[-6:] == ["PATCH", "PATCH", "GET", "PATCH", "PATCH", "PUT"]
@@ -257,9 +266,13 @@ class TestChunks:
     ) -> None:
         push_broken(registry, take_half)
         push(harness, LARGE, stream)
-        assert [one.headers["content-range"] for one in registry.asked("PATCH")][2] == f"{MIB + MIB // 2}-{2 * MIB + MIB // 2 - 1}"
+        assert [one.headers["content-range"] for one in registry.asked("PATCH")][
+            2
+        ] == f"{MIB + MIB // 2}-{2 * MIB + MIB // 2 - 1}"
 
-    def test_out_of_order_goes_on_where_the_registry_is(self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool) -> None:
+    def test_out_of_order_goes_on_where_the_registry_is(
+        self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool
+    ) -> None:
         push_broken(registry, lose_last_chunk)
         push(harness, LARGE, stream)
         ranges = [one.headers["content-range"].partition("-")[0] for one in registry.asked("PATCH")]

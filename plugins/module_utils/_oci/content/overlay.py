@@ -1,0 +1,98 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""New content over the store that it was built on: what a build has made, before it is copied to its place."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import typing as t
+
+from ..spec.descriptor import Descriptor
+from ..spec.digest import Digest
+from ..spec.errors import storage_errors
+from .store import CHUNK, Fetcher, RawReader
+
+# Opens the content from its start; may be called from several threads.
+OpenContent = t.Callable[[], RawReader]
+
+
+class Spool:
+    """Where a build puts large content: near ``path``, which may not exist yet. None keeps nothing (check mode: only hashed, counted).
+
+    Files have no name: whatever ends the process, nothing is left over.
+    """
+
+    def __init__(self, path: t.Optional[str]) -> None:
+        self._folder = None if path is None else _existing_folder(os.path.abspath(path))
+
+    def open(self) -> t.BinaryIO:
+        """A file to write to."""
+        if self._folder is None:
+            return t.cast(t.BinaryIO, _Discard())
+        with storage_errors(f"making a temporary file in {self._folder}"):
+            return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=self._folder, buffering=CHUNK))
+
+
+def _existing_folder(path: str) -> str:
+    """The nearest folder that is there: on the file system that the content is meant for."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+class _Discard(io.RawIOBase):
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: t.Any) -> int:
+        return len(content)
+
+
+class Overlay(Fetcher):
+    """``add`` content, read it back; what was not added is the base's."""
+
+    def __init__(self, base: Fetcher) -> None:
+        self._base = base
+        self._added: t.Dict[Digest, OpenContent] = {}
+
+    def add(self, desc: Descriptor, content: OpenContent) -> None:
+        self._added[desc.digest] = content
+
+    def add_bytes(self, desc: Descriptor, content: bytes) -> None:
+        self.add(desc, lambda: io.BytesIO(content))
+
+    def add_spooled(self, desc: Descriptor, file: t.BinaryIO) -> None:
+        """A file of the Spool, written to its end."""
+        file.flush()
+        self.add(desc, lambda: _Shared(file))
+
+    def _exists(self, desc: Descriptor) -> bool:
+        return desc.digest in self._added or self._base.exists(desc)
+
+    def _open(self, desc: Descriptor) -> RawReader:
+        content = self._added.get(desc.digest)
+        return content() if content is not None else self._base._open(desc)
+
+
+class _Shared:
+    """A spooled file from its start, with a position of its own: several threads may read it."""
+
+    def __init__(self, file: t.BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+
+    def read(self, size: int = CHUNK) -> bytes:
+        chunk = os.pread(self._file.fileno(), size, self._position)
+        self._position += len(chunk)
+        return chunk
+
+    def seek(self, position: int) -> int:
+        self._position = position
+        return position
+
+    def close(self) -> None:
+        """The file belongs to the spool."""

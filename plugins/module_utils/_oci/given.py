@@ -1,0 +1,95 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Layers that are tars already: used as they are."""
+
+from __future__ import annotations
+
+import gzip
+import typing as t
+import zlib
+from dataclasses import dataclass
+
+from .content import tar
+from .content.store import CHUNK
+from .layer import Compressed, Digesting, Sink, file_digest, open_regular
+from .spec.errors import InvalidError, storage_errors
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_RATIO = 1100  # deflate's own limit is 1032: only what is no honest gzip is above
+
+
+@dataclass(frozen=True)
+class GivenTar:
+    """A tar file, plain or gzip. A plain one is compressed like a tree; a gzip one is the blob, byte for byte."""
+
+    path: str
+
+    @property
+    def is_gzip(self) -> bool:
+        with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
+            return file.read(2) == _GZIP_MAGIC
+
+    def write_tar(self, sink: Sink) -> None:
+        """The uncompressed tar. Raises InvalidError when the file is no tar, or a broken one."""
+        checked = _Checked(sink)
+        with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
+            plain = iter(lambda: file.read(CHUNK), b"")
+            for chunk in _inflated(file, self.path) if self.is_gzip else plain:
+                checked.write(chunk)
+        checked.finish(self.path)
+
+    def measure(self) -> Compressed:
+        """Of a gzip file: digest and size of the file, digest of the tar in it."""
+        content = Digesting()
+        self.write_tar(content)
+        digest, size = file_digest(self.path)
+        return Compressed(digest, size, content.digest)
+
+
+class _Checked:
+    """Passes a tar on, after a look at its first header."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._head = b""
+
+    def write(self, content: bytes) -> None:
+        if len(self._head) < tar.BLOCK:
+            self._head += content[: tar.BLOCK - len(self._head)]
+        self._sink.write(content)
+
+    def finish(self, path: str) -> None:
+        try:
+            next(iter(tar.TarReader(_Header(self._head))), None)
+        except InvalidError as error:
+            raise InvalidError(f"{path}: {error.message}") from error
+        if len(self._head) < tar.BLOCK:
+            raise InvalidError(f"{path} is not a tar: it has {len(self._head)} bytes")
+
+
+class _Header:
+    """One header record, and nothing after it."""
+
+    def __init__(self, record: bytes) -> None:
+        self._record = record
+
+    def read(self, size: int) -> bytes:
+        part, self._record = self._record[:size], self._record[size:]
+        return part
+
+
+def _inflated(file: t.BinaryIO, path: str) -> t.Iterator[bytes]:
+    """A gzip file's content, checked to its end."""
+    given = 0
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+            for chunk in iter(lambda: stream.read(CHUNK), b""):
+                given += len(chunk)
+                if given > _MAX_RATIO * (file.tell() + CHUNK):
+                    raise InvalidError(f"{path} inflates more than {_MAX_RATIO} times: refused")
+                yield chunk
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidError(f"{path} is a broken gzip file: {error}") from error

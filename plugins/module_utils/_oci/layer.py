@@ -1,0 +1,288 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Reproducible layers: a tree of files as one tar whose bytes depend on nothing but the files and the options.
+
+Entries are sorted; times, names of users and everything else of the host are left out (image-spec considerations.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import typing as t
+import zlib
+from dataclasses import dataclass
+
+from .content import tar
+from .content.beneath import folder
+from .content.store import CHUNK
+from .spec.digest import Digest
+from .spec.errors import InvalidError, NotFoundError, storage_errors
+
+GZIP_LEVEL = 6
+_GZIP = 31  # zlib's window bits for a gzip stream: mtime 0, no name
+_PARENT_MODE = 0o755
+_WHITEOUT = ".wh."
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REFUSED_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+class Sink(t.Protocol):
+    """Where bytes go."""
+
+    def write(self, content: bytes) -> object: ...
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What every entry of a layer gets. ``mode`` is for regular files, folders get execute where it has read; None keeps the source's."""
+
+    mode: t.Optional[int] = None
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+
+    def mode_of(self, status: os.stat_result) -> int:
+        if self.mode is None:
+            return stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            return self.mode | (self.mode & 0o444) >> 2
+        return self.mode
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat."""
+
+    name: str
+    parts: t.Tuple[str, ...]
+    status: os.stat_result
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder's content, or one file, as entries below ``prefix`` ('' is the top of the layer, else without slashes at its ends).
+
+    ``source`` is followed when it is a link itself; nothing below it is. ``packed`` is the form that oras gives a folder: the folder
+    itself is the first entry, the parts above it have none, and a file with several names is stored under each.
+    """
+
+    source: str
+    prefix: str = ""
+    attributes: Attributes = Attributes()
+    packed: bool = False
+
+    def write_tar(self, sink: Sink) -> None:
+        """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
+        with storage_errors(f"reading {self.source}"):
+            for entry, content in self._entries():
+                sink.write(tar.encode(entry))
+                if content is not None:
+                    for chunk in content:
+                        sink.write(chunk)
+                    sink.write(bytes(tar.padding(entry.size)))
+            sink.write(tar.END)
+
+    def _entries(self) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
+        if os.path.isdir(self.source):
+            with folder(self.source) as root:
+                if self.packed:
+                    yield self._entry(self.prefix, tar.DIRECTORY, self.attributes.mode_of(os.fstat(root))), None
+                else:
+                    yield from self._parent_entries(self.prefix.split("/") if self.prefix else [])
+                yield from self._tree_entries(root)
+        else:
+            yield from self._parent_entries(self.prefix.split("/")[:-1])
+            yield self._single_file()
+
+    def _parent_entries(self, parts: t.Sequence[str]) -> t.Iterator[t.Tuple[tar.Entry, None]]:
+        for number in range(len(parts)):
+            yield self._entry("/".join(parts[: number + 1]), tar.DIRECTORY, _PARENT_MODE), None
+
+    def _tree_entries(self, root: int) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
+        linked: t.Dict[t.Tuple[int, int], str] = {}
+        for found in _walk(root, self.source, self.prefix):
+            mode, kind = self.attributes.mode_of(found.status), stat.S_IFMT(found.status.st_mode)
+            if kind == stat.S_IFDIR:
+                yield self._entry(found.name, tar.DIRECTORY, mode), None
+            elif kind == stat.S_IFLNK:
+                yield self._entry(found.name, tar.SYMLINK, 0o777, link=found.link), None
+            else:
+                identity = (found.status.st_dev, found.status.st_ino)
+                several = found.status.st_nlink > 1 and not self.packed
+                first = linked.setdefault(identity, found.name) if several else found.name
+                if first != found.name:
+                    yield self._entry(found.name, tar.HARD_LINK, mode, link=first), None
+                else:
+                    yield self._entry(found.name, tar.FILE, mode, size=found.status.st_size), _content(root, found, self.source)
+
+    def _single_file(self) -> t.Tuple[tar.Entry, t.Iterator[bytes]]:
+        file = open_regular(self.source)
+        status = os.fstat(file.fileno())
+        entry = self._entry(_checked_name(self.prefix, self.source), tar.FILE, self.attributes.mode_of(status), size=status.st_size)
+        return entry, _exactly(file, status.st_size, self.source)
+
+    def _entry(self, name: str, kind: str, mode: int, size: int = 0, link: str = "") -> tar.Entry:
+        own = self.attributes
+        return tar.Entry(name, kind, size, mode, own.uid, own.gid, own.mtime, link)
+
+
+def _walk(root: int, source: str, prefix: str) -> t.Iterator[_Found]:
+    """Everything below the folder, a folder before what is in it, names in the order of their bytes."""
+    pending: t.List[t.Tuple[str, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        if parts:
+            found = _look(root, parts, source, prefix)
+            yield found
+            if not stat.S_ISDIR(found.status.st_mode):
+                continue
+        with _opened_folder(root, parts) as descriptor:
+            names = sorted(os.listdir(descriptor), key=os.fsencode, reverse=True)
+        pending.extend((*parts, name) for name in names)
+
+
+def _look(root: int, parts: t.Tuple[str, ...], source: str, prefix: str) -> _Found:
+    shown = os.path.join(source, *parts)
+    with _opened_folder(root, parts[:-1]) as parent:
+        status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+        link = os.readlink(parts[-1], dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
+    refused = _REFUSED_KINDS.get(stat.S_IFMT(status.st_mode))
+    if refused:
+        raise InvalidError(f"{shown} is {refused}, which a layer cannot hold")
+    name = "/".join((prefix, *parts) if prefix else parts)
+    return _Found(_checked_name(name, shown), parts, status, _checked_text(link, shown))
+
+
+def _checked_name(name: str, shown: str) -> str:
+    if name.rpartition("/")[2].startswith(_WHITEOUT):
+        raise InvalidError(f"{shown} starts with {_WHITEOUT}, which marks deletions in layers: it cannot be stored")
+    return _checked_text(name, shown)
+
+
+def _checked_text(text: str, shown: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"{shown} has a name that is not UTF-8: rename it") from error
+    return text
+
+
+@contextlib.contextmanager
+def _opened_folder(root: int, parts: t.Sequence[str]) -> t.Iterator[int]:
+    """The folder ``parts`` below ``root``, never through a link; any name that a file system allows."""
+    descriptor = os.dup(root)
+    try:
+        for part in parts:
+            child = os.open(part, _OPEN_FOLDER, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = child
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _content(root: int, found: _Found, source: str) -> t.Iterator[bytes]:
+    with _opened_folder(root, found.parts[:-1]) as parent:
+        file = open(os.open(found.parts[-1], _OPEN_FILE, dir_fd=parent), "rb", buffering=0)
+    return _exactly(file, found.status.st_size, os.path.join(source, *found.parts))
+
+
+def open_regular(path: str) -> t.BinaryIO:
+    """A file of the user's, unbuffered; a link is followed. Raises NotFoundError, InvalidError for what is not a regular file."""
+    try:
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no such file or folder: {path}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InvalidError(f"{path} is not a regular file or a folder")
+    return file
+
+
+def _exactly(file: t.BinaryIO, size: int, path: str) -> t.Iterator[bytes]:
+    """The file's bytes. Raises InvalidError when it has changed its size since its header was written."""
+    left = size
+    with file:
+        while left:
+            chunk = file.read(min(CHUNK, left))
+            if not chunk:
+                break
+            left -= len(chunk)
+            yield chunk
+        if left or file.read(1):
+            raise InvalidError(f"{path} changed its size while it was read: run again when nobody writes it")
+
+
+class Digesting:
+    """Hashes and counts what goes through to ``sink`` (None: nowhere)."""
+
+    def __init__(self, sink: t.Optional[Sink] = None) -> None:
+        self._sink = sink
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, content: bytes) -> None:
+        self._hash.update(content)
+        self.size += len(content)
+        if self._sink is not None:
+            self._sink.write(content)
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.from_hash(self._hash)
+
+
+class Gzip:
+    """Compresses what is written to ``sink``; ``finish`` ends the stream."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+
+    def write(self, content: bytes) -> None:
+        self._sink.write(self._deflate.compress(content))
+
+    def finish(self) -> None:
+        self._sink.write(self._deflate.flush())
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed tar: digest and size of the blob, and the digest of the tar in it (the layer's diff_id)."""
+
+    digest: Digest
+    size: int
+    content_digest: Digest
+
+
+def content_digest(write_tar: t.Callable[[Sink], None]) -> Digest:
+    """The digest of the uncompressed tar."""
+    hashed = Digesting()
+    write_tar(hashed)
+    return hashed.digest
+
+
+def compress(write_tar: t.Callable[[Sink], None], sink: Sink) -> Compressed:
+    """Write the tar, gzip-compressed, to ``sink``, and say what it was: one pass over the content."""
+    blob = Digesting(sink)
+    gzip = Gzip(blob)
+    content = Digesting(gzip)
+    write_tar(content)
+    gzip.finish()
+    return Compressed(blob.digest, blob.size, content.digest)
+
+
+def file_digest(path: str) -> t.Tuple[Digest, int]:
+    """Digest and size of a file as it is. Raises NotFoundError, InvalidError, StorageError."""
+    hashed = Digesting()
+    with storage_errors(f"reading {path}"), open_regular(path) as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            hashed.write(chunk)
+    return hashed.digest, hashed.size

@@ -1,0 +1,350 @@
+#!/usr/bin/python
+# Copyright (c) Contributors to the lading.oci project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: oci_layout_build
+short_description: Build an image or artifact from files, in an OCI layout
+description:
+  - Makes a ref of a layout folder or layout tar (Open Container Initiative, not Oracle Cloud) name an image with the given layers,
+    or an artifact with the given files. No daemon is needed.
+  - Builds are reproducible. The same files and options give the same digest on every host. Entries are sorted, owned by root unless
+    O(layers[].owner) says otherwise, and have the time of O(created).
+  - Layers are compared by the digest of their uncompressed content. One that is there already is kept as it is, and not compressed
+    again.
+  - Other refs of the layout are kept.
+extends_documentation_fragment:
+  - lading.oci.attributes
+options:
+  path:
+    description:
+      - The layout. It is a folder, or a tar when it is one already, or does not exist and ends in V(.tar).
+      - Paths here and in O(layers) and O(files) are paths of the target. Relative ones start at the working directory of the module.
+    type: path
+    required: true
+  tag:
+    description:
+      - The ref in the layout.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) builds.
+      - V(absent) removes the ref. A layout tar loses what only that ref needed, a layout folder keeps its blobs.
+    type: str
+    choices: [present, absent]
+    default: present
+  platform:
+    description:
+      - The image's platform, as C(os/architecture) or C(os/architecture/variant).
+      - The default is V(linux) with the architecture of the target.
+    type: str
+  layers:
+    description:
+      - The layers of an image, the lowest first.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - A folder, whose content becomes the layer. Links in it stay links.
+          - Or a file.
+          - Or a tar, plain or gzip, with a name that ends in V(.tar), V(.tar.gz) or V(.tgz). It becomes the layer as it is, a gzip one
+            byte for byte. The other options of the layer cannot be given with it.
+        type: path
+        required: true
+      dest:
+        description:
+          - Where in the image. For a folder the folder that it becomes, V(/) by default.
+          - For a file its path, or with a slash at the end the folder it is put into, V(/) by default.
+        type: str
+      mode:
+        description:
+          - The permission bits of the files, as an octal string like V('0644'). Folders get execute where they have read.
+          - The default is what the files have.
+        type: raw
+      owner:
+        description:
+          - The numeric user id of all entries. Names mean something else inside of the image, and are refused.
+        type: raw
+        default: 0
+      group:
+        description:
+          - The numeric group id of all entries.
+        type: raw
+        default: 0
+  config:
+    description:
+      - How a container of the image runs.
+    type: dict
+    suboptions:
+      cmd:
+        description: The default arguments, or the program and its arguments.
+        type: list
+        elements: str
+      entrypoint:
+        description: The program and its first arguments.
+        type: list
+        elements: str
+      env:
+        description: Environment variables. Values must be strings, so quote numbers and booleans.
+        type: dict
+      labels:
+        description: Labels. Values must be strings.
+        type: dict
+      user:
+        description: The user, as C(user), C(uid), C(user:group) or C(uid:gid).
+        type: str
+      working_dir:
+        description: The working directory.
+        type: str
+      exposed_ports:
+        description: Ports, as V(80), V(80/tcp) or V(53/udp).
+        type: list
+        elements: str
+      volumes:
+        description: Paths that are volumes.
+        type: list
+        elements: str
+      stop_signal:
+        description: The signal that stops the container, for example V(SIGTERM).
+        type: str
+  artifact_type:
+    description:
+      - The type of an artifact, a media type.
+      - With O(files) the default is V(application/vnd.unknown.artifact.v1).
+    type: str
+  files:
+    description:
+      - The files of an artifact, as C(oras push) takes them. Without any the artifact is empty.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - A file. Or a folder, which travels as one reproducible C(tar.gz) with the annotation that lets M(lading.oci.oci_pull) and
+            C(oras pull) unpack it.
+        type: path
+        required: true
+      title:
+        description:
+          - The name under which it is pulled again, a relative path.
+          - The default is O(files[].src) when that is relative, as with C(oras), else its last part.
+        type: str
+      media_type:
+        description:
+          - The default is that of C(oras), V(application/vnd.oci.image.layer.v1.tar) for a file, with V(+gzip) for a folder.
+        type: str
+      annotations:
+        description: Annotations of the file's descriptor. Values must be strings.
+        type: dict
+        default: {}
+  annotations:
+    description:
+      - Annotations of the manifest. Values must be strings.
+    type: dict
+    default: {}
+  created:
+    description:
+      - The time of the build, as RFC 3339 (V(2026-11-23T20:51:00Z)) or in seconds since 1970. It becomes the time of all entries and
+        the C(created) of an image's config or an artifact's annotations.
+      - The default is the environment variable E(SOURCE_DATE_EPOCH) of the task. Without it entries are of 1970 and nothing says
+        C(created).
+    type: str
+seealso:
+  - module: lading.oci.oci_copy
+  - module: lading.oci.oci_pull
+author:
+  - The lading.oci contributors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: Files become an image, in a layout tar
+  lading.oci.oci_layout_build:
+    path: /srv/images/hello-world.tar
+    tag: v1
+    platform: linux/amd64
+    layers:
+      - src: /srv/build/rootfs/
+      - src: /srv/build/hello.conf
+        dest: /etc/
+        mode: '0644'
+    config:
+      cmd: [/bin/hello]
+      env:
+        LANG: C.UTF-8
+      labels:
+        org.opencontainers.image.title: hello
+
+- name: Files become an artifact, as oras push makes it
+  lading.oci.oci_layout_build:
+    path: /srv/artifacts/site.tar
+    tag: "2.3"
+    artifact_type: application/vnd.example.site.v1
+    files:
+      - src: /srv/build/site.conf
+        media_type: text/plain
+      - src: /srv/build/assets/
+    created: "2026-11-23T20:51:00Z"
+
+- name: An old ref goes
+  lading.oci.oci_layout_build:
+    path: /srv/artifacts/site.tar
+    tag: "2.2"
+    state: absent
+"""
+
+RETURN = r"""
+digest:
+  description: The digest of the manifest. With O(state=absent) the one that the ref named, or null.
+  returned: success
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+reference:
+  description: The layout with that digest, as it can be given as a source.
+  returned: when O(state=present)
+  type: str
+  sample: oci:/srv/images/hello-world.tar@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+media_type:
+  description: The media type of the manifest.
+  returned: when O(state=present)
+  type: str
+  sample: application/vnd.oci.image.manifest.v1+json
+tags:
+  description: The ref, with the digest that it named before (null when there was none) and after.
+  returned: success
+  type: dict
+  sample: {"v1": {"before": null, "after": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}}
+stats:
+  description: What was written to the layout. In check mode, what would be.
+  returned: when O(state=present)
+  type: dict
+  contains:
+    blobs_transferred:
+      description: Blobs that were written.
+      type: int
+    blobs_mounted:
+      description: Always 0.
+      type: int
+    blobs_present:
+      description: Blobs that were there, and kept.
+      type: int
+    manifests_transferred:
+      description: Manifests that were written.
+      type: int
+    bytes_transferred:
+      description: Bytes of the blobs and manifests that were written.
+      type: int
+    bytes_mounted:
+      description: Always 0.
+      type: int
+    bytes_present:
+      description: Bytes of the blobs and manifests that were there.
+      type: int
+    requests:
+      description: HTTP requests by side. There are none.
+      type: dict
+      sample: {"source": {}, "destination": {}}
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import copy_result, failing, open_layout, untag_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_ref_name
+
+
+def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Pack beside the layout, then copy from there what the layout lacks."""
+    params = module.params
+    target = open_layout(params["path"])
+    tag = check_ref_name(params["tag"])
+    options = BuildOptions(params, os.environ)
+    overlay = Overlay(target)
+    spool = Spool(None if module.check_mode else params["path"])
+    root = options.pack(Packer(overlay, spool, known_layers(target, tag)))
+    plan = plan_copy(overlay, root, target, [tag])
+    outcome = None
+    if plan.changed and not module.check_mode:
+        outcome = apply_copy(plan, overlay, target)
+    return copy_result(plan, outcome, f"oci:{params['path']}", None, target)
+
+
+def remove(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Take the ref away when it is there."""
+    params = module.params
+    target = open_layout(params["path"])
+    result = untag_result(target, params["tag"], f"oci:{params['path']}")
+    if result["changed"] and not module.check_mode:
+        target.untag(params["tag"])
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "tag": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "platform": {"type": "str"},
+            "layers": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "src": {"type": "path", "required": True},
+                    "dest": {"type": "str"},
+                    "mode": {"type": "raw"},
+                    "owner": {"type": "raw", "default": 0},
+                    "group": {"type": "raw", "default": 0},
+                },
+            },
+            "config": {
+                "type": "dict",
+                "options": {
+                    "cmd": {"type": "list", "elements": "str"},
+                    "entrypoint": {"type": "list", "elements": "str"},
+                    "env": {"type": "dict"},
+                    "labels": {"type": "dict"},
+                    "user": {"type": "str"},
+                    "working_dir": {"type": "str"},
+                    "exposed_ports": {"type": "list", "elements": "str"},
+                    "volumes": {"type": "list", "elements": "str"},
+                    "stop_signal": {"type": "str"},
+                },
+            },
+            "artifact_type": {"type": "str"},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "src": {"type": "path", "required": True},
+                    "title": {"type": "str"},
+                    "media_type": {"type": "str"},
+                    "annotations": {"type": "dict", "default": {}},
+                },
+            },
+            "annotations": {"type": "dict", "default": {}},
+            "created": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    with failing(module):
+        result = build(module) if module.params["state"] == "present" else remove(module)
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
