@@ -6,19 +6,16 @@
 
 from __future__ import annotations
 
-import gzip
 import typing as t
-import zlib
 from dataclasses import dataclass
 
 from .content import tar
+from .content.inflate import GZIP_MAGIC, inflated
 from .content.store import CHUNK
 from .layer import Compressed, Digesting, Sink, file_digest, open_regular
 from .spec.errors import InvalidError, storage_errors
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
-_GZIP_MAGIC = b"\x1f\x8b"
-_MAX_RATIO = 1100  # deflate's own limit is 1032: only what is no honest gzip is above
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,14 @@ class GivenTar:
     @property
     def is_gzip(self) -> bool:
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
-            return file.read(2) == _GZIP_MAGIC
+            return file.read(2) == GZIP_MAGIC
 
     def write_tar(self, sink: Sink) -> None:
         """The uncompressed tar. Raises InvalidError when the file is no tar, or a broken one."""
         checked = _Checked(sink)
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
             plain = iter(lambda: file.read(CHUNK), b"")
-            for chunk in _inflated(file, self.path) if self.is_gzip else plain:
+            for chunk in inflated(file, self.path) if self.is_gzip else plain:
                 checked.write(chunk)
         checked.finish(self.path)
 
@@ -79,17 +76,3 @@ class _Header:
     def read(self, size: int) -> bytes:
         part, self._record = self._record[:size], self._record[size:]
         return part
-
-
-def _inflated(file: t.BinaryIO, path: str) -> t.Iterator[bytes]:
-    """A gzip file's content, checked to its end."""
-    given = 0
-    try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-            for chunk in iter(lambda: stream.read(CHUNK), b""):
-                given += len(chunk)
-                if given > _MAX_RATIO * (file.tell() + CHUNK):
-                    raise InvalidError(f"{path} inflates more than {_MAX_RATIO} times: refused")
-                yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidError(f"{path} is a broken gzip file: {error}") from error

@@ -170,6 +170,24 @@ class NewFile:
         self.close()
 
 
+def replace_link(parent: int, name: str, target: str) -> None:
+    """Make ``name`` a symbolic link to ``target``, whole or not at all, replacing what is there; neither is followed."""
+    _check_part(name, name)
+    while True:
+        temp = TEMP_PREFIX + secrets.token_hex(8)
+        os.symlink(target, temp, dir_fd=parent)
+        try:
+            os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except FileNotFoundError:
+            # A sweeper cannot tell whether a link's maker lives, and took it: once more.
+            continue
+        except BaseException:
+            os.unlink(temp, dir_fd=parent)
+            raise
+        os.fsync(parent)
+        return
+
+
 def default_mode(bits: int = 0o666) -> int:
     """``bits`` less what the umask takes away, as for any file that a program makes."""
     return bits & ~_umask()
@@ -207,17 +225,21 @@ def sweep(parent: int) -> None:
 
 
 def _sweep_one(parent: int, name: str) -> None:
+    found = stat_beneath(parent, name)
+    if found is not None and stat.S_ISLNK(found.st_mode):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+        return
     try:
         descriptor = os.open(name, _READ, dir_fd=parent)
     except OSError:
-        # Gone meanwhile, or not a regular file of ours that we may open: not this sweep's to judge.
+        # Gone meanwhile, or not a file of ours that we may open: not this sweep's to judge.
         return
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=parent)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
     except BlockingIOError:
         return
     finally:

@@ -1,0 +1,74 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Paths that others wrote: titles of layers and names of tar members, judged by their parts before anything is written."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .content.beneath import TEMP_PREFIX
+from .spec.errors import InvalidError
+
+# The parts of a path below a folder; never empty for a title.
+Parts = t.Tuple[str, ...]
+
+_MAX_PART = 255  # bytes; NAME_MAX of the usual file systems
+_DRIVE = re.compile(r"[A-Za-z]:", re.ASCII)
+
+
+def parse_title(title: str) -> Parts:
+    """The parts of the file name that a layer's title gives. Raises InvalidError for anything but a plain relative path."""
+    parts = tuple(title.split("/"))
+    if any(not c.isprintable() for c in title) or "\\" in title or _DRIVE.fullmatch(parts[0]):
+        raise InvalidError(f"the title {title!r} has a character that a file name of an artifact cannot have")
+    _check_parts(parts, f"the title {title!r}")
+    return parts
+
+
+def parse_member(name: str, title: Parts) -> Parts:
+    """The parts, below the folder ``title``, of a tar member; () for the folder itself.
+
+    As oras does, members carry the title before their own path. Raises InvalidError when the member is not in that folder.
+    """
+    what = f"the tar member {name!r}"
+    if name.startswith("/"):
+        raise InvalidError(f"{what} has an absolute path")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    _check_parts(parts, what)
+    if parts[: len(title)] != title:
+        raise InvalidError(f"{what} is not in the folder {'/'.join(title)!r} that the layer's title names")
+    return parts[len(title) :]
+
+
+def check_link(link: str, folder_parts: Parts, what: str) -> None:
+    """Refuse a symbolic link, standing in ``folder_parts`` below the tree's top, that can lead out of the tree.
+
+    ``..`` may only lead, and not above the top: behind a name it would depend on what that name links to.
+    """
+    parts = [part for part in link.split("/") if part not in ("", ".")]
+    rising = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    if not link or link.startswith("/") or rising > len(folder_parts) or ".." in parts[rising:]:
+        raise InvalidError(f"{what} is a symbolic link that leads out of its folder, or may: {link!r}")
+
+
+def check_apart(paths: t.Iterable[Parts], what: str) -> None:
+    """Refuse a path that needs another one to be a folder: ``a`` and ``a/b``."""
+    # Parts, compared as tuples, put a folder straight before what lies in it.
+    previous: Parts = ()
+    for parts in sorted(paths):
+        if previous and parts[: len(previous)] == previous:
+            raise InvalidError(f"{what} {'/'.join(previous)!r} would have to be a folder too, for {'/'.join(parts)!r}")
+        previous = parts
+
+
+def _check_parts(parts: Parts, what: str) -> None:
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise InvalidError(f"{what} is not a plain relative path (no '..', no empty part, not absolute)")
+        if "\0" in part or len(part.encode("utf-8", "surrogateescape")) > _MAX_PART:
+            raise InvalidError(f"{what} has a part of more than {_MAX_PART} bytes, or with a NUL")
+        if part.startswith(TEMP_PREFIX):
+            raise InvalidError(f"{what} has a part that starts with {TEMP_PREFIX!r}, which is for temporary files")
