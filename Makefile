@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.

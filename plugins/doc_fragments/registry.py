@@ -1,86 +1,17 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that say how a registry is reached."""
+"""The options that say how a registry is reached. Must be kept in sync with ``side_options`` of module.py."""
 
 from __future__ import annotations
-
-_SIDE = r"""
-username:
-  description:
-    - The user name for the registry. Needs O({where}.password).
-  type: str
-password:
-  description:
-    - The password or access token for the registry. Needs O({where}.username).
-    - Without credentials in the task they are looked up in O({where}.auth_file), else in the files of the containers tools
-      (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
-  type: str
-identity_token:
-  description:
-    - A refresh token for the registry's token server, in place of O({where}.password).
-  type: str
-auth_file:
-  description:
-    - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
-  type: path
-auth_hosts:
-  description:
-    - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
-    - The registry's own origin and the known token servers of public registries need not be listed.
-  type: list
-  elements: str
-  default: []
-ca_path:
-  description:
-    - A file or folder with CA certificates that are trusted for this registry beside the system's.
-    - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
-  type: path
-client_cert:
-  description:
-    - A client certificate (PEM). Needs O({where}.client_key).
-  type: path
-client_key:
-  description:
-    - The key of O({where}.client_cert) (PEM).
-  type: path
-validate_certs:
-  description:
-    - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
-  type: bool
-  default: true
-plain_http:
-  description:
-    - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
-  type: bool
-  default: false
-timeout:
-  description:
-    - Seconds to wait for a connection, and for the next bytes of an answer.
-  type: int
-  default: 30
-retries:
-  description:
-    - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
-  type: int
-  default: 5
-"""
-
-
-def _indented(text: str, spaces: int) -> str:
-    return "".join(" " * spaces + line + "\n" for line in text.strip("\n").split("\n"))
-
-
-def _side(option: str, spaces: int) -> str:
-    return _indented(_SIDE.replace("{where}", option), spaces)
 
 
 class ModuleDocFragment:
     """``registries`` for every module of the action group; ``src_registry`` and ``dest_registry`` for one side."""
 
-    DOCUMENTATION = (
-        r"""
+    # Three times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
+    DOCUMENTATION = r"""
 options:
   registries:
     description:
@@ -96,34 +27,199 @@ options:
           - The registry's host, with C(:port) as in the references, for example V(registry.example.com:5000).
         type: str
         required: true
-"""
-        + _side("registries[]", 6)
-        + r"""
+      username:
+        description:
+          - The user name for the registry. Needs O(registries[].password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(registries[].username).
+          - Without credentials in the task they are looked up in O(registries[].auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(registries[].password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(registries[].client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(registries[].client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+        type: int
+        default: 5
+
 requirements:
   - requests (on the target), when a registry takes part
 """
-    )
 
-    SOURCE = (
-        r"""
+    SOURCE = r"""
 options:
   src_registry:
     description:
       - How the registry of O(src) is reached. An error when O(src) is a layout.
     type: dict
     suboptions:
+      username:
+        description:
+          - The user name for the registry. Needs O(src_registry.password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(src_registry.username).
+          - Without credentials in the task they are looked up in O(src_registry.auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(src_registry.password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(src_registry.client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(src_registry.client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+        type: int
+        default: 5
 """
-        + _side("src_registry", 6)
-    )
 
-    DESTINATION = (
-        r"""
+    DESTINATION = r"""
 options:
   dest_registry:
     description:
       - How the registry of O(dest) is reached. An error when O(dest) is a layout.
     type: dict
     suboptions:
+      username:
+        description:
+          - The user name for the registry. Needs O(dest_registry.password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(dest_registry.username).
+          - Without credentials in the task they are looked up in O(dest_registry.auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(dest_registry.password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(dest_registry.client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(dest_registry.client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+        type: int
+        default: 5
 """
-        + _side("dest_registry", 6)
-    )

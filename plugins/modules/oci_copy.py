@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -66,7 +66,7 @@ seealso:
     description: The same workflow with the C(oras) command.
     link: https://oras.land/docs/how_to_guides/distributing_oci_layouts
 author:
-  - The lading.oci contributors
+  - The lading.oci contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The flow that everything serves: build, copy to a real registry, pull back; check mode, run, second run."""

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """kill -9 at every system call that changes a layout or a tar: what was there stays readable, the next run completes."""

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Makes a virtual environment with the newest Python that is here, unless it is there and current.

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Programs that the tests and the quick start need and no machine is asked to have: a registry, oras, crane, skopeo, umoci.

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """``make quickstart``: the playbook lading.oci.quickstart twice against a real registry; the second run must change nothing.

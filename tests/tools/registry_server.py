@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A real registry (Distribution) on a free loopback port, with storage that is thrown away.

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What ``make test`` does: every stage, whatever the others say, and one line at the end: ``N passed, N failed``.
@@ -24,7 +23,7 @@ import subprocess
 import sys
 import time
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import peers
 from registry_server import Registry

@@ -19,7 +19,7 @@ from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, NotFoundError
 from .spec.platform import Platform
 from .spec.timestamp import Timestamp
-from .spec.title import title_parts
+from .titles import parse_title
 
 Params = t.Mapping[str, t.Any]
 _PORT = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?", re.ASCII)
@@ -170,7 +170,7 @@ def _number(value: t.Any, what: str) -> int:
 def _file(item: Params, mtime: int, what: str) -> File:
     source = _existing(item["src"], what)
     title = item["title"] if item["title"] is not None else _default_title(source, what)
-    title_parts(title)
+    parse_title(title)
     content = Tree(source, title, Attributes(mtime=mtime), packed=True) if os.path.isdir(source) else source
     annotations = strings(item["annotations"], f"{what}.annotations")
     return File(content, title, _media_type(item["media_type"], f"{what}.media_type"), annotations)

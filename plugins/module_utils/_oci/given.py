@@ -60,19 +60,6 @@ class _Checked:
 
     def finish(self, path: str) -> None:
         try:
-            next(iter(tar.TarReader(_Header(self._head))), None)
+            tar.check_header(self._head)
         except InvalidError as error:
             raise InvalidError(f"{path}: {error.message}") from error
-        if len(self._head) < tar.BLOCK:
-            raise InvalidError(f"{path} is not a tar: it has {len(self._head)} bytes")
-
-
-class _Header:
-    """One header record, and nothing after it."""
-
-    def __init__(self, record: bytes) -> None:
-        self._record = record
-
-    def read(self, size: int) -> bytes:
-        part, self._record = self._record[:size], self._record[size:]
-        return part

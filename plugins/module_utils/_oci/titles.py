@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -54,14 +54,12 @@ def check_link(link: str, folder_parts: Parts, what: str) -> None:
         raise InvalidError(f"{what} is a symbolic link that leads out of its folder, or may: {link!r}")
 
 
-def check_apart(paths: t.Iterable[Parts], what: str) -> None:
-    """Refuse a path that needs another one to be a folder: ``a`` and ``a/b``."""
-    # Parts, compared as tuples, put a folder straight before what lies in it.
-    previous: Parts = ()
-    for parts in sorted(paths):
-        if previous and parts[: len(previous)] == previous:
-            raise InvalidError(f"{what} {'/'.join(previous)!r} would have to be a folder too, for {'/'.join(parts)!r}")
-        previous = parts
+def check_apart(leaves: t.AbstractSet[Parts], paths: t.Iterable[Parts], what: str) -> None:
+    """Refuse a path that lies below one of ``leaves``, which is not a folder: ``a`` and ``a/b``."""
+    for parts in paths:
+        for length in range(1, len(parts)):
+            if parts[:length] in leaves:
+                raise InvalidError(f"{what} {'/'.join(parts)!r} lies below {'/'.join(parts[:length])!r}, which is not a plain folder")
 
 
 def _check_parts(parts: Parts, what: str) -> None:

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -221,6 +221,14 @@ class TarReader:
             pax=pax,
             offset=offset,
         )
+
+
+def check_header(record: bytes) -> None:
+    """Refuse what cannot be the first record of a tar; an empty tar starts with a record of zeros."""
+    if len(record) != BLOCK:
+        raise InvalidError(f"not a tar: it has {len(record)} bytes")
+    if record != bytes(BLOCK):
+        _decode(record)
 
 
 def _decode(header: bytes) -> Entry:

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -124,9 +124,8 @@ def wrong_length(response: Response, doing: str, size: int) -> MismatchError:
 
 def unexpected(response: Response, doing: str) -> TransportError:
     """An answer of success that is none: a login page, an empty 200."""
-    what = f"{_status(response.status)} with {quoted(media_type_of(response) or 'no content type')}"
     size = size_of(response)
+    what = f"{_status(response.status)} with {quoted(media_type_of(response) or 'no content type')}"
+    what += f" and {size} bytes" if size is not None else ""
     response.close()
-    return TransportError(
-        f"{doing}: the answer is {what}{f' and {size} bytes' if size is not None else ''}, not what a registry answers (a login page or proxy?)"
-    )
+    return TransportError(f"{doing}: the answer is {what}, not what a registry answers (a login page or proxy?)")

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -46,7 +46,7 @@ class Challenge:
 
 
 def parse_challenge(header: str) -> t.List[Challenge]:
-    """All challenges of a WWW-Authenticate header (several headers may be joined by commas). What is not understood is passed over."""
+    """All challenges of a WWW-Authenticate header; several headers may be joined by commas. What is not understood is passed over."""
     found: t.List[t.Tuple[str, t.Dict[str, str]]] = []
     position = _skip(_BLANK, header, 0)
     while position < len(header):
@@ -147,7 +147,8 @@ def check_realm(realm: str, registry_url: str, auth_hosts: t.Iterable[str]) -> s
     if same_origin(realm, registry_url) or host in allowed:
         return realm
     raise TransportError(
-        f"{host_of(registry_url)} wants the login to go to another host, {host}: refused. If that is its token server, list it in auth_hosts"
+        f"{host_of(registry_url)} wants the login to go to another host, {host}: refused"
+        " (if that is its token server, list it in auth_hosts)"
     )
 
 
@@ -156,7 +157,7 @@ def bearer_flow(
 ) -> t.Generator[TokenRequest, TokenAnswer, Token]:
     """Yields the requests that get a token, is sent their answers, returns the Token.
 
-    An identity token goes by OAuth2 POST, and as a password by GET where the server knows no POST; a password, or nothing, by GET.
+    An identity token goes by OAuth2 POST, or as a password where the server knows no POST; a password, or nothing, goes by GET.
     Raises RegistryError when the server refuses.
     """
     if credential is not None and credential.identity_token:

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -45,7 +45,7 @@ class Call:
     """A request of a repository. ``url`` is a path of the registry or an absolute URL of its origin.
 
     ``across``: a redirect of a GET or HEAD may lead to another origin, where no credential, header or certificate goes along.
-    ``once``: passing faults are the caller's to retry, because the request would have to be another one.
+    ``grace``: see Request. ``once``: passing faults are the caller's to retry, because the request would have to be another one.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Call:
     payload: t.Optional[Payload] = None
     across: bool = False
     once: bool = False
+    grace: float = 0
 
 
 class Client:
@@ -144,9 +145,9 @@ class Client:
         caller.count(call.method)
         if call.payload is None:
             length = None if call.method in ("GET", "HEAD", "DELETE") else 0
-            return self.transport.send(Request(call.method, url, headers, length=length))
+            return self.transport.send(Request(call.method, url, headers, length=length, grace=call.grace))
         with contextlib.closing(call.payload.open()) as body:
-            return self.transport.send(Request(call.method, url, headers, body, call.payload.length))
+            return self.transport.send(Request(call.method, url, headers, body, call.payload.length, call.grace))
 
     def _fetch_token(self, caller: Caller, request: auth.TokenRequest) -> auth.TokenAnswer:
         """One exchange with the token server; a redirect is an answer like any other, and no token."""

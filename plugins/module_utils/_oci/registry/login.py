@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -22,7 +22,7 @@ _MARGIN = 10.0  # seconds before its end that a token is no longer used
 
 
 class Caller:
-    """One repository's side of the connection: counts its requests by verb, looks its credential up when the registry first asks."""
+    """One repository's side: counts its requests by verb, and looks its credential up when the registry first asks for it."""
 
     def __init__(self, find: t.Callable[[], t.Optional[Credential]]) -> None:
         self._find = find

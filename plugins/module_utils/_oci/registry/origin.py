@@ -1,11 +1,11 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
 """Where a URL leads, and what must never be printed.
 
-``same_origin`` is the one gate for redirects, upload Locations, Links and token realms. ``secrets`` is the process-wide register of
-secret values; every text that came from a server or from an exception of the network goes through its ``redact``.
+``same_origin`` is the one gate for redirects, upload Locations, Links and token realms. ``secrets`` is the process-wide register
+of secret values; every text that came from a server or from an exception of the network goes through its ``redact``.
 """
 
 from __future__ import annotations

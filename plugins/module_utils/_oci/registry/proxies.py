@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .origin import origin_of, secrets
 
@@ -16,7 +16,7 @@ from .origin import origin_of, secrets
 def proxy_for(url: str, environ: t.Mapping[str, str]) -> t.Optional[str]:
     """The proxy URL for ``url``, or None to go straight. Lower-case variables win, as in curl.
 
-    Loopback addresses and ``localhost`` never go through a proxy, as in Go's clients. The proxy's password becomes a registered secret.
+    Loopback addresses and ``localhost`` never go through a proxy, as in Go's clients. The proxy's password is a registered secret.
     """
     scheme, host, port = origin_of(url)
     proxy = _variable(environ, f"{scheme}_proxy") or _variable(environ, "all_proxy")
@@ -26,12 +26,12 @@ def proxy_for(url: str, environ: t.Mapping[str, str]) -> t.Optional[str]:
         proxy = f"http://{proxy}"
     parts = urlsplit(proxy)
     if parts.password:
-        secrets.add_login(parts.username or "", parts.password)
+        secrets.add_login(unquote(parts.username or ""), unquote(parts.password))
     return proxy
 
 
 def bypasses(host: str, port: int, no_proxy: str) -> bool:
-    """True when an entry of NO_PROXY covers the host: ``*``, a domain and what is below it, an address, a CIDR; each with ``:port``."""
+    """True when an entry of NO_PROXY covers the host: ``*``, a domain and what is below it, an address, a CIDR; or ``HOST:PORT``."""
     return any(_covers(entry.strip().lower(), host, port) for entry in no_proxy.split(",") if entry.strip())
 
 

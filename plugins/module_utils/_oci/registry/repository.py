@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -30,6 +30,7 @@ if t.TYPE_CHECKING:
     from .transport import Response
 
 MAX_PAGES = 10_000  # of a tag list
+MAX_TAGS = 1_000_000
 _ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*?\brel=\"?next\"?", re.IGNORECASE)
 
@@ -68,7 +69,9 @@ class Repository(Target):
             url = following
             if url is None:
                 return
-        raise TransportError(f"the tag list of {self.reference.name} has more than {MAX_PAGES} pages")
+            if len(seen) > MAX_TAGS:
+                break
+        raise TransportError(f"the tag list of {self.reference.name} has more than {MAX_PAGES} pages or {MAX_TAGS} tags")
 
     def mountable(self, source: Fetcher) -> bool:
         return isinstance(source, Repository) and source._client is self._client

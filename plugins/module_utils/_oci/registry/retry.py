@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -24,7 +24,7 @@ Sleep = t.Callable[[float], None]
 
 
 def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Optional[float]:
-    """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None when there is none or it is unreadable."""
+    """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None when there is none to be read."""
     if value is None:
         return None
     text = value.strip()
@@ -61,7 +61,7 @@ class Patience:
         seconds = retry_after(asked)
         if seconds is not None and seconds > LONGEST_WAIT:
             raise TransportError(
-                f"the registry asks to wait {seconds:.0f} seconds (Retry-After), more than the {LONGEST_WAIT:.0f} that are waited at most"
+                f"the registry asks to wait {seconds:.0f} seconds (Retry-After); more than {LONGEST_WAIT:.0f} are not waited"
             )
         pause = min(_FIRST_PAUSE * 2**self.used, _LONGEST_PAUSE)
         self.used += 1

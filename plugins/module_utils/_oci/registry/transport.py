@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -10,6 +10,7 @@ Nothing is taken from the environment but proxies, and those explicitly: no .net
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import os
 import socket
 import ssl
@@ -32,6 +33,9 @@ _SEND_BLOCK = 64 * 1024
 _REST = 256 * 1024  # bytes of an answer that are read to keep its connection; with more it is cheaper to open another
 
 
+Failures = t.Tuple[t.Type[Exception], ...]
+
+
 class MissingRequests(OCIError):
     """The Python library ``requests`` is not installed where the module runs."""
 
@@ -48,20 +52,27 @@ class Body(t.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """``body`` has ``length`` bytes; without one nothing is sent, and ``length`` 0 says so in the header, None does not."""
+    """``body`` has ``length`` bytes; without one nothing is sent, and ``length`` 0 says so in the header, None does not.
+
+    ``grace``: seconds beyond the time-out that the answer may take.
+    """
 
     method: str
     url: str
     headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: t.Optional[Body] = None
     length: t.Optional[int] = None
+    grace: float = 0
 
 
 class Response:
     """An answer whose body is still on the wire. ``foreign`` is set when it came from another origin than the registry's."""
 
-    def __init__(self, raw: t.Any, request: Request, translate: t.Callable[[Exception, str], TransportError]) -> None:
+    def __init__(
+        self, raw: t.Any, request: Request, failures: Failures, translate: t.Callable[[Exception, str], TransportError]
+    ) -> None:
         self._raw = raw
+        self._failures = failures
         self._translate = translate
         self._taken = 0
         self.status: int = raw.status
@@ -76,9 +87,7 @@ class Response:
         """At most ``size`` bytes as they came, not decoded; b'' at the end. Raises Interrupted, also for a body cut short."""
         try:
             chunk: bytes = self._raw.read(size, decode_content=False)
-        except OCIError:
-            raise
-        except Exception as error:
+        except self._failures as error:
             raise self._translate(error, self.url) from error
         self._taken += len(chunk)
         if size and not chunk and self.length is not None and self._taken < self.length:
@@ -107,7 +116,7 @@ class Response:
                 if not self._raw.read(1, decode_content=False):
                     self._raw.release_conn()
                     return
-        except Exception:
+        except self._failures:
             pass  # the answer's meaning is known: what is left of its body does not matter
         self.close()
 
@@ -132,22 +141,20 @@ class Transport:
 
     def send(self, request: Request) -> Response:
         """Send one request. Raises Interrupted, TransportError, and what reading the body raises; any answer is returned."""
-        requests = _requests()
+        requests, failures = _requests()
         adapter = self._adapter(requests, request.url)
         proxy = proxy_for(request.url, os.environ)
         try:
             answer = adapter.send(
                 _prepare(requests, request),
                 stream=True,
-                timeout=(self._options.timeout, self._options.timeout),
+                timeout=(self._options.timeout, self._options.timeout + request.grace),
                 verify=self._options.validate_certs,
                 proxies={origin_of(request.url)[0]: proxy} if proxy else {},
             )
-        except OCIError:
-            raise
-        except Exception as error:
+        except failures as error:
             raise self._translated(error, request.url) from error
-        response = Response(answer.raw, request, self._translated)
+        response = Response(answer.raw, request, failures, self._translated)
         _check_encoding(response)
         return response
 
@@ -187,13 +194,16 @@ class Transport:
         return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}")
 
 
-def _requests() -> t.Any:
+def _requests() -> t.Tuple[t.Any, Failures]:
+    """The library, and what it and the connections below it raise."""
     try:
         import requests
         import requests.adapters
+        import urllib3
     except ImportError as error:
         raise MissingRequests("the Python library requests is needed to reach a registry") from error
-    return requests
+    own = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+    return requests, (*own, http.client.HTTPException, OSError, ValueError)
 
 
 def _silence_warnings() -> None:

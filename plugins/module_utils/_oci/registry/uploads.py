@@ -1,8 +1,8 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Storing a blob: one PUT; in chunks where a registry, or what is in front of it, refuses that (distribution-spec "Pushing blobs")."""
+"""Storing a blob: one PUT; in chunks where a registry or its front end refuses that (distribution-spec "Pushing blobs")."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
 CHUNK_SIZES = (64 * 1024 * 1024, 8 * 1024 * 1024, 1024 * 1024)
 _MONOLITHIC_BREAKS = 2  # broken connections after which the next try goes in chunks, which can be taken up again
 _LONGEST_MINIMUM = 1024 * 1024 * 1024  # an OCI-Chunk-Min-Length above it is a mistake
+_COMMIT_SPEED = 16 * 1024 * 1024  # bytes a second; registries hash or move a blob before they answer its last request
 _SKIP = 1024 * 1024
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
 _OCTETS = "application/octet-stream"
@@ -203,7 +204,7 @@ class Upload:
     def _put(self, session: Session, payload: t.Optional[Payload]) -> Response:
         """End the session. The Location's query stays as it is: it may be signed."""
         url = f"{session.url}{'&' if '?' in session.url else '?'}digest={self._desc.digest}"
-        return self._request("PUT", url, {"Content-Type": _OCTETS}, payload)
+        return self._request("PUT", url, {"Content-Type": _OCTETS}, payload, grace=self._desc.size / _COMMIT_SPEED)
 
     def _finish(self, response: Response) -> None:
         """Judge the answer to the last PUT."""
@@ -228,8 +229,10 @@ class Upload:
         headers: t.Optional[t.Mapping[str, str]] = None,
         payload: t.Optional[Payload] = None,
         once: bool = True,
+        grace: float = 0,
     ) -> Response:
-        return self._client.request(self._caller, Call(method, url, self._scopes, headers or {}, payload, once=once))
+        call = Call(method, url, self._scopes, headers or {}, payload, once=once, grace=grace)
+        return self._client.request(self._caller, call)
 
     def _doing(self, method: str) -> str:
         return f"{method} of blob {self._desc.digest} to {self._repository}"

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A registry on loopback that keeps its content in memory, does what it is told to do wrong, and remembers what it was asked.
@@ -184,7 +184,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     registry: FakeRegistry
     timeout = 20
 
-    def log_message(self, format: str, *args: t.Any) -> None:
+    def log_message(self, *args: t.Any) -> None:
         pass
 
     def serve(self) -> None:
@@ -281,9 +281,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _token(self) -> None:
         registry = self.registry
         form = urllib.parse.parse_qs(self.body.decode()) if self.command == "POST" else self.query
-        if registry.token_login and self.command == "GET":
-            if self.headers.get("Authorization") != "Basic " + base64.b64encode(registry.token_login.encode()).decode():
-                return self.failed(401, "UNAUTHORIZED")
+        login = "Basic " + base64.b64encode(registry.token_login.encode()).decode()
+        if registry.token_login and self.command == "GET" and self.headers.get("Authorization") != login:
+            return self.failed(401, "UNAUTHORIZED")
         scopes = {
             f"{scope.rpartition(':')[0]}:{action}"
             for given in form.get("scope", [])

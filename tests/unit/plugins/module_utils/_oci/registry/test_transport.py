@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What only the wire shows: time-outs, TLS, proxies, blocks, and what is not taken from the environment."""
@@ -67,7 +67,7 @@ class TestTime:
     def test_nobody_listens(self) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            registry = type("Registry", (), {"host": "127.0.0.1:%d" % unused.getsockname()[1]})
+            registry = type("Registry", (), {"host": f"127.0.0.1:{unused.getsockname()[1]}"})
             harness = fake.Harness(registry, retries=1)
             with pytest.raises(TransportError, match=r"connection to 127.0.0.1:[0-9]+ failed: Connection refused .tried 2 times"):
                 harness.repository().resolve("v1")
@@ -118,7 +118,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     tunnel: t.Tuple[str, int]
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: t.Any) -> None:
+    def log_message(self, *args: t.Any) -> None:
         pass
 
     def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Uploads of blobs, with what a registry and the way to it can do wrong."""
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import typing as t
 
 import pytest
@@ -328,6 +329,16 @@ def lose_last_chunk(handler: fake.Handler) -> None:
     del data[MIB // 2 :]
     handler.query = {}
     handler.respond()
+
+
+def test_a_registry_may_take_its_time_with_a_large_blob(registry: fake.FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(handler: fake.Handler) -> None:
+        time.sleep(0.4)
+        handler.respond()
+
+    monkeypatch.setattr(uploads, "_COMMIT_SPEED", len(SMALL))
+    registry.fault("PUT", "", slow)
+    push(fake.Harness(registry, timeout=0.2, retries=0), SMALL)
 
 
 def test_errors_show_no_signed_query(registry: fake.FakeRegistry, harness: fake.Harness) -> None:

@@ -1,0 +1,124 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""What the tar of a folder holds: every member judged, and hashed, before one of them is written.
+
+oras's convention (oras-go content/file): a layer with the annotation ``io.deis.oras.content.unpack: "true"`` is the tar of the folder
+that its title names, usually gzip; members carry the title before their own path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from .content import tar
+from .content.store import CHUNK
+from .inflate import Inflated, Limits, Stream
+from .spec.descriptor import Descriptor
+from .spec.digest import Digest
+from .spec.errors import InvalidError
+from .titles import Parts, check_apart, check_link, parse_member
+
+UNPACK = "io.deis.oras.content.unpack"
+CONTENT_DIGEST = "io.deis.oras.content.digest"
+# No setuid, setgid or sticky, not writable by others; its owner can always read a file, and enter and change a folder.
+_MODE = 0o755
+_FILE_MODE = 0o400
+_FOLDER_MODE = 0o700
+
+
+class Member(t.NamedTuple):
+    """``path`` below the folder, () for the folder itself; ``kind`` is FILE, DIRECTORY or SYMLINK of ``content.tar``.
+
+    ``mode``: permission bits. ``sha256``: hex digest of a file. ``link``: a symlink's target; for a file that was a hard link,
+    the path of the file that it is a copy of.
+    """
+
+    path: Parts
+    kind: str
+    mode: int = 0
+    size: int = 0
+    sha256: str = ""
+    link: str = ""
+
+
+Listing = t.Tuple[Member, ...]
+
+
+def is_folder(desc: Descriptor) -> bool:
+    """Whether the content of this titled descriptor is to be unpacked."""
+    return desc.annotations.get(UNPACK) == "true"
+
+
+def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) -> Listing:
+    """List the tar that ``raw`` holds, the folder itself first. Reads to the end.
+
+    Raises InvalidError for any member that is not a plain file, folder or link within the folder, or beyond the limits;
+    MismatchError when the tar is not the one that the annotation tells.
+    """
+    stated = desc.annotations.get(CONTENT_DIGEST)
+    expected = Digest(stated) if stated is not None else None
+    stream = Inflated(raw, desc, limits)
+    found: t.Dict[Parts, Member] = {(): Member((), tar.DIRECTORY, _MODE)}
+    reader = tar.TarReader(stream)
+    for count, entry in enumerate(reader):
+        if count >= limits.entries:
+            raise InvalidError(f"{desc.digest} has more than {limits.entries} entries: not unpacked (unpack_limits sets the bounds)")
+        member = _member(entry, title, reader, found)
+        _add(member, found)
+    stream.finish(expected)
+    leaves = {path for path, member in found.items() if member.kind != tar.DIRECTORY}
+    check_apart(leaves, found, "the tar member")
+    return tuple(found.values())
+
+
+def contents(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) -> t.Iterator[t.Tuple[Parts, tar.TarReader]]:
+    """The files of a tar that was listed before: each one's path, and the reader that stands at its content."""
+    reader = tar.TarReader(Inflated(raw, desc, limits))
+    for entry in reader:
+        if entry.kind == tar.FILE:
+            yield parse_member(entry.name, title), reader
+
+
+def _member(entry: tar.Entry, title: Parts, reader: tar.TarReader, found: t.Mapping[Parts, Member]) -> Member:
+    path = parse_member(entry.name, title)
+    if entry.kind == tar.DIRECTORY:
+        return Member(path, tar.DIRECTORY, entry.mode & _MODE | _FOLDER_MODE)
+    if not path:
+        raise InvalidError(f"the tar member {entry.name!r} is to be the folder itself, and is not a folder")
+    if entry.kind == tar.FILE:
+        return Member(path, tar.FILE, entry.mode & _MODE | _FILE_MODE, entry.size, _hash_content(reader))
+    if entry.kind == tar.SYMLINK:
+        check_link(entry.link, path[:-1], f"the tar member {entry.name!r}")
+        return Member(path, tar.SYMLINK, link=entry.link)
+    if entry.kind == tar.HARD_LINK:
+        return _hard_link(entry, path, title, found)
+    kind = tar.TYPE_NAMES.get(entry.kind, f"of type {entry.kind!r}")
+    raise InvalidError(f"the tar member {entry.name!r} is {kind}: only files, folders and links are unpacked")
+
+
+def _hash_content(reader: tar.TarReader) -> str:
+    running = hashlib.sha256()
+    while True:
+        chunk = reader.read(CHUNK)
+        if not chunk:
+            return running.hexdigest()
+        running.update(chunk)
+
+
+def _hard_link(entry: tar.Entry, path: Parts, title: Parts, found: t.Mapping[Parts, Member]) -> Member:
+    """A file of its own with the same content, so that no link is ever made to what stands on disk."""
+    target = found.get(parse_member(entry.link, title))
+    if target is None or target.kind != tar.FILE:
+        raise InvalidError(f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in this tar")
+    return target._replace(path=path, link=target.link or "/".join(target.path))
+
+
+def _add(member: Member, found: t.Dict[Parts, Member]) -> None:
+    """A folder may stand in a tar more than once, anything else only once."""
+    present = found.get(member.path)
+    if present is not None and not present.kind == member.kind == tar.DIRECTORY:
+        raise InvalidError(f"the tar member {'/'.join(member.path)!r} stands twice in the tar")
+    found[member.path] = member
