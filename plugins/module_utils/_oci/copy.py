@@ -23,6 +23,7 @@ from .spec.errors import CancelledError
 from .spec.graph import post_order
 
 DEFAULT_CONCURRENCY = 4
+Item = t.TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,7 @@ def _transfer_all(
     run_all(transfer, blobs, concurrency, stop)
 
 
-def run_all(
-    work: t.Callable[[Descriptor], None], items: t.Sequence[Descriptor], concurrency: int, stop: threading.Event
-) -> None:
+def run_all(work: t.Callable[[Item], None], items: t.Sequence[Item], concurrency: int, stop: threading.Event) -> None:
     """``work`` on each item, in parallel; the first real error ends the rest (``stop``) and is raised."""
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
         futures = [pool.submit(work, item) for item in items]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 import zlib
 from dataclasses import dataclass
@@ -37,9 +36,12 @@ class Limits:
 
 
 class Inflated:
-    """The bytes of the tar in ``raw``, which is gzip or plain. Raises InvalidError for broken gzip and beyond the limits."""
+    """The bytes of the tar in ``raw``, the content of ``desc``, which is gzip or plain.
 
-    def __init__(self, raw: Stream, desc: Descriptor, limits: Limits) -> None:
+    Raises InvalidError for broken gzip and beyond the limits, and in the end MismatchError when the tar has not the digest ``expected``.
+    """
+
+    def __init__(self, raw: Stream, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None) -> None:
         head = _read_head(raw)
         if head == _ZSTD_MAGIC:
             raise InvalidError(f"{desc.digest} is a zstd tar, which cannot be unpacked (gzip and plain tar can)")
@@ -47,7 +49,8 @@ class Inflated:
         self._desc = desc
         self._limit = min(limits.bytes, max(limits.ratio * desc.size, _UNSUSPICIOUS))
         self._taken = 0
-        self._hash = hashlib.sha256()
+        self._expected = expected
+        self._hash = expected.hasher() if expected is not None else None
 
     def read(self, size: int) -> bytes:
         chunk = self._stream.read(size)
@@ -57,16 +60,17 @@ class Inflated:
                 f"{self._desc.digest} has {self._desc.size} bytes and unpacks to more than {self._limit}: "
                 "not unpacked (unpack_limits sets the bounds)"
             )
-        self._hash.update(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
         return chunk
 
-    def finish(self, expected: t.Optional[Digest]) -> None:
-        """Read to the end, so that checksums are seen, and compare the digest of all that was read."""
+    def finish(self) -> None:
+        """Read to the end, where the checksums are."""
         while self.read(_CHUNK):
             pass
-        found = Digest.from_hash(self._hash)
-        if expected is not None and found != expected:
-            raise MismatchError(f"{self._desc.digest} unpacks to {found}, its annotation says {expected}")
+        if self._hash is not None and Digest.from_hash(self._hash) != self._expected:
+            found = Digest.from_hash(self._hash)
+            raise MismatchError(f"{self._desc.digest} unpacks to {found}, its annotation says {self._expected}")
 
 
 def _read_head(raw: Stream) -> bytes:

@@ -59,8 +59,7 @@ def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) ->
     MismatchError when the tar is not the one that the annotation tells.
     """
     stated = desc.annotations.get(CONTENT_DIGEST)
-    expected = Digest(stated) if stated is not None else None
-    stream = Inflated(raw, desc, limits)
+    stream = Inflated(raw, desc, limits, Digest(stated) if stated is not None else None)
     found: t.Dict[Parts, Member] = {(): Member((), tar.DIRECTORY, _MODE)}
     reader = tar.TarReader(stream)
     for count, entry in enumerate(reader):
@@ -68,7 +67,7 @@ def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) ->
             raise InvalidError(f"{desc.digest} has more than {limits.entries} entries: not unpacked (unpack_limits sets the bounds)")
         member = _member(entry, title, reader, found)
         _add(member, found)
-    stream.finish(expected)
+    stream.finish()
     leaves = {path for path, member in found.items() if member.kind != tar.DIRECTORY}
     check_apart(leaves, found, "the tar member")
     return tuple(found.values())

@@ -46,7 +46,7 @@ class Challenge:
 
 
 def parse_challenge(header: str) -> t.List[Challenge]:
-    """All challenges of a WWW-Authenticate header; several headers may be joined by commas. What is not understood is passed over."""
+    """All challenges of a WWW-Authenticate header, or of several joined by commas. What is not understood is passed over."""
     found: t.List[t.Tuple[str, t.Dict[str, str]]] = []
     position = _skip(_BLANK, header, 0)
     while position < len(header):

@@ -16,7 +16,7 @@ from .origin import origin_of, secrets
 def proxy_for(url: str, environ: t.Mapping[str, str]) -> t.Optional[str]:
     """The proxy URL for ``url``, or None to go straight. Lower-case variables win, as in curl.
 
-    Loopback addresses and ``localhost`` never go through a proxy, as in Go's clients. The proxy's password is a registered secret.
+    Loopback addresses and ``localhost`` never go through a proxy, as in Go's clients. The proxy's password becomes a secret.
     """
     scheme, host, port = origin_of(url)
     proxy = _variable(environ, f"{scheme}_proxy") or _variable(environ, "all_proxy")
@@ -31,7 +31,7 @@ def proxy_for(url: str, environ: t.Mapping[str, str]) -> t.Optional[str]:
 
 
 def bypasses(host: str, port: int, no_proxy: str) -> bool:
-    """True when an entry of NO_PROXY covers the host: ``*``, a domain and what is below it, an address, a CIDR; or ``HOST:PORT``."""
+    """True when an entry of NO_PROXY covers the host: ``*``, a domain and what is below it, an address, a CIDR, HOST:PORT."""
     return any(_covers(entry.strip().lower(), host, port) for entry in no_proxy.split(",") if entry.strip())
 
 

@@ -218,7 +218,8 @@ def _for_address(context: ssl.SSLContext, url: str) -> ssl.SSLContext:
     and only when the context does not."""
     import urllib3
 
-    if is_address(origin_of(url)[1]) and urllib3.__version__.startswith("1."):
+    library: t.Any = urllib3
+    if is_address(origin_of(url)[1]) and library.__version__.startswith("1."):
         context.check_hostname = False
     return context
 

@@ -41,6 +41,10 @@ class _Lost(Exception):
         self.asked = asked
 
 
+class _TooLarge(_Lost):
+    """As _Lost, and the next try goes in smaller pieces: at once, and it ends, for there are only so many sizes."""
+
+
 class Session:
     """An upload session: where its next request goes, and how small a chunk may be. ``url`` is of the registry's origin."""
 
@@ -86,10 +90,12 @@ class Upload:
             session = self.start()
             try:
                 if self._chunk:
-                    self._send_chunks(session, patience)
+                    self._send_chunks(session)
                 else:
                     self._send_whole(session)
                 return
+            except _TooLarge:
+                self.cancel(session)
             except _Lost as lost:
                 self.cancel(session)
                 if not patience.wait(lost.asked):
@@ -123,7 +129,7 @@ class Upload:
         finally:
             source.close()
         if response.status == 413 and self._use_smaller(session):
-            raise _Lost(self._failure(response, "PUT"), "0")
+            raise _TooLarge(self._failure(response, "PUT"))
         self._finish(response)
 
     def _use_smaller(self, session: Session) -> bool:
@@ -133,15 +139,20 @@ class Upload:
         self._chunk = smaller[0] if smaller else self._chunk
         return bool(smaller)
 
-    def _send_chunks(self, session: Session, patience: Patience) -> None:
+    def _send_chunks(self, session: Session) -> None:
         source = _Content(self._desc, self._content)
+        patience = self._client.patience()
         offset = 0
         try:
             while offset < self._desc.size:
                 offset = self._send_chunk(session, source, offset, patience)
         finally:
             source.close()
-        self._finish(self._put(session, None))
+        try:
+            response = self._put(session, None)
+        except Interrupted as error:
+            raise _Lost(TransportError(f"{self._doing('PUT')}: {error.message}")) from error
+        self._finish(response)
 
     def _send_chunk(self, session: Session, source: _Content, offset: int, patience: Patience) -> int:
         """Send the chunk at ``offset``; returns the offset of the next one, as the registry counts."""
@@ -157,7 +168,7 @@ class Upload:
         if response.status in (201, 202):
             return self._progress(self._accepted(session, response, offset + length), offset, patience)
         if response.status == 413 and self._use_smaller(session):
-            raise _Lost(self._failure(response, "PATCH"), "0")
+            raise _TooLarge(self._failure(response, "PATCH"))
         if response.status == 416 and patience.wait():
             return self._counted(session, response)
         if response.status in PASSING and patience.wait(response.headers.get("Retry-After")):

@@ -142,6 +142,16 @@ class TestBearer:
         assert len(registry.asked("HEAD")) == 3
         assert "delete%2Cpull" in registry.asked("GET", "/token")[1].path
 
+    def test_scopes_that_grow_for_ever_are_not_run_after(self, registry: fake.FakeRegistry) -> None:
+        for number in range(9):
+            scope = f"repository:team/app{number}:pull"
+            registry.fault(
+                "HEAD", "", fake.answer(401, {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",scope="{scope}"'})
+            )
+        with pytest.raises(RegistryError, match="401"):
+            fake.Harness(registry).repository().resolve("v1")
+        assert registry.methods() == ["HEAD", "GET", "HEAD", "GET", "HEAD"]
+
     def test_the_scope_is_made_by_ourselves(self, registry: fake.FakeRegistry) -> None:
         registry.scope_in_challenge = False
         repository = fake.Harness(registry).repository()

@@ -1,0 +1,185 @@
+# Copyright: Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The folder that files are pulled into: what stands there, and how something new gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import tempfile
+import threading
+import typing as t
+
+from .content.beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
+from .content.lock import locked
+from .content.store import CHUNK, VerifyingReader
+from .spec.descriptor import Descriptor
+from .spec.digest import Digest
+from .spec.errors import InvalidError, NotFoundError, located, storage_errors
+from .titles import Parts
+
+PERMISSIONS = 0o777
+
+
+class Found(t.NamedTuple):
+    """What stands at a path: ``stat`` of itself, None for nothing; ``link`` is a symlink's target."""
+
+    stat: t.Optional[os.stat_result] = None
+    link: str = ""
+
+    def _is(self, kind: t.Callable[[int], bool]) -> bool:
+        return self.stat is not None and kind(self.stat.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        return self._is(stat.S_ISREG)
+
+    @property
+    def is_folder(self) -> bool:
+        return self._is(stat.S_ISDIR)
+
+    @property
+    def is_link(self) -> bool:
+        return self._is(stat.S_ISLNK)
+
+    @property
+    def mode(self) -> int:
+        """Permission bits."""
+        return self.stat.st_mode & PERMISSIONS if self.stat is not None else 0
+
+
+class Destination:
+    """Paths below ``path``, given by their parts; none is ever reached through a link.
+
+    ``new_mode``: the permission bits of new files. May be used from several threads.
+    """
+
+    def __init__(self, path: str, new_mode: t.Optional[int] = None) -> None:
+        self.path = os.path.abspath(path)
+        self.location = f"destination {self.path}"
+        # The umask is read here, before there are threads.
+        self.new_mode = default_mode() if new_mode is None else new_mode
+        self._digests: t.Dict[t.Tuple[t.Any, ...], Digest] = {}
+        self._swept: t.Set[Parts] = set()
+        self._sweeping = threading.Lock()
+
+    def look(self, parts: Parts) -> Found:
+        """What stands there. Raises InvalidError when a part before the last is a link or no folder."""
+        with self._doing("looking at", parts):
+            try:
+                with folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
+                    found = stat_beneath(parent, parts[-1])
+                    if found is None or not stat.S_ISLNK(found.st_mode):
+                        return Found(found)
+                    return Found(found, os.readlink(parts[-1], dir_fd=parent))
+            except NotFoundError:
+                return Found()
+
+    def digest(self, parts: Parts, algorithm: str) -> Digest:
+        """The digest of a regular file, remembered while its inode, size and times stay."""
+        with self._doing("reading", parts), folder(self.path) as root, open_beneath(root, parts) as file:
+            state = os.fstat(file.fileno())
+            key = (parts, algorithm, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            if key not in self._digests:
+                running = Digest.of(b"", algorithm).hasher()
+                for chunk in iter(lambda: file.read(CHUNK), b""):
+                    running.update(chunk)
+                self._digests[key] = Digest.from_hash(running)
+            return self._digests[key]
+
+    @contextlib.contextmanager
+    def writing(self) -> t.Iterator[None]:
+        """Make the folder when it is missing, and keep other pulls out of it."""
+        with located(self.location), storage_errors(f"making the folder {self.path}"):
+            os.makedirs(self.path, exist_ok=True)
+        with located(self.location), folder(self.path) as root, locked(root, self.path):
+            yield
+
+    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
+        """Put a whole new file there; missing folders are made. ``content`` is verified when it ends without an error.
+
+        A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them.
+        """
+        with self._doing("writing", parts), self._parent(parts) as parent, NewFile(parent) as new:
+            old = stat_beneath(parent, parts[-1])
+            for chunk in content:
+                new.write(chunk)
+            new.mode = self.new_mode if mode is None else mode
+            if old is not None and stat.S_ISREG(old.st_mode):
+                if mode is None:
+                    new.mode = old.st_mode & PERMISSIONS
+                with contextlib.suppress(PermissionError):
+                    os.fchown(new.fd, old.st_uid, old.st_gid)
+            new.commit(parts[-1])
+
+    def copy_file(self, origin: Parts, parts: Parts, desc: Descriptor, mode: t.Optional[int] = None) -> None:
+        """As ``write_file``, from another file below this folder, which must have the content of ``desc``."""
+        with folder(self.path) as root, self._doing("reading", origin):
+            file = open_beneath(root, origin)
+        with VerifyingReader(desc, file, self.location) as reader:
+            self.write_file(parts, reader.chunks(), mode)
+
+    def make_folder(self, parts: Parts, mode: int = PERMISSIONS) -> None:
+        """Make the folder and those above it; the umask applies."""
+        with self._doing("making the folder", parts), self._parent(parts) as parent:
+            with folder_beneath(parent, parts[-1:], mode):
+                pass
+
+    def make_link(self, parts: Parts, target: str) -> None:
+        """Put a symlink there, in place of what is not a folder."""
+        with self._doing("linking", parts), self._parent(parts) as parent:
+            temp = TEMP_PREFIX + secrets.token_hex(8)
+            os.symlink(target, temp, dir_fd=parent)
+            try:
+                os.rename(temp, parts[-1], src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                os.unlink(temp, dir_fd=parent)
+                raise
+            os.fsync(parent)
+
+    def set_mode(self, parts: Parts, mode: int) -> None:
+        with self._doing("changing the mode of", parts), folder(self.path) as root, open_beneath(root, parts) as file:
+            os.fchmod(file.fileno(), mode)
+
+    def scratch(self) -> t.BinaryIO:
+        """A file without a name, in this folder or, while that does not exist, in the nearest one above."""
+        path = self.path
+        while not os.path.isdir(path) and path != os.path.dirname(path):
+            path = os.path.dirname(path)
+        with located(self.location), storage_errors(f"making a temporary file in {path}"):
+            return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=path, prefix=TEMP_PREFIX))
+
+    @contextlib.contextmanager
+    def _parent(self, parts: Parts) -> t.Iterator[int]:
+        with folder(self.path) as root, folder_beneath(root, parts[:-1], PERMISSIONS) as parent:
+            self._sweep(parent, parts[:-1])
+            yield parent
+
+    def _sweep(self, parent: int, parts: Parts) -> None:
+        """Remove, once for each folder, what killed pulls left."""
+        with self._sweeping:
+            if parts in self._swept:
+                return
+            self._swept.add(parts)
+            sweep(parent)
+            for name in os.listdir(parent):
+                found = stat_beneath(parent, name) if name.startswith(TEMP_PREFIX) else None
+                # A link carries no lock; the lock of the destination says that no other pull is at work.
+                if found is not None and stat.S_ISLNK(found.st_mode):
+                    os.unlink(name, dir_fd=parent)
+
+    @contextlib.contextmanager
+    def _doing(self, what: str, parts: Parts) -> t.Iterator[None]:
+        with located(self.location), storage_errors(f"{what} {'/'.join(parts)}"):
+            yield
+
+
+def refuse_folder(found: Found, parts: Parts, location: str) -> None:
+    """Raises InvalidError when a folder stands where something else is to be."""
+    if found.is_folder:
+        with located(location):
+            raise InvalidError(f"{'/'.join(parts)} is a folder, and is to be something else: remove it first")
