@@ -55,14 +55,15 @@ class Found(t.NamedTuple):
 class Destination:
     """Paths below ``path``, given by their parts; none is ever reached through a link.
 
-    ``new_mode``: the permission bits of new files. May be used from several threads.
+    ``mode``: the permission bits of every file that is written, whatever else is said. May be used from several threads.
     """
 
-    def __init__(self, path: str, new_mode: t.Optional[int] = None) -> None:
+    def __init__(self, path: str, mode: t.Optional[int] = None) -> None:
         self.path = os.path.abspath(path)
         self.location = f"destination {self.path}"
+        self._mode = mode
         # The umask is read here, before there are threads.
-        self.new_mode = default_mode() if new_mode is None else new_mode
+        self._new_mode = default_mode()
         self._digests: t.Dict[t.Tuple[t.Any, ...], Digest] = {}
         self._swept: t.Set[Parts] = set()
         self._sweeping = threading.Lock()
@@ -102,19 +103,25 @@ class Destination:
     def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
         """Put a whole new file there; missing folders are made. ``content`` is verified when it ends without an error.
 
-        A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them.
+        A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them,
+        less the umask.
         """
         with self._doing("writing", parts), self._parent(parts) as parent, NewFile(parent) as new:
             old = stat_beneath(parent, parts[-1])
             for chunk in content:
                 new.write(chunk)
-            new.mode = self.new_mode if mode is None else mode
+            new.mode = self._mode_for(old, mode)
             if old is not None and stat.S_ISREG(old.st_mode):
-                if mode is None:
-                    new.mode = old.st_mode & PERMISSIONS
                 with contextlib.suppress(PermissionError):
                     os.fchown(new.fd, old.st_uid, old.st_gid)
             new.commit(parts[-1])
+
+    def _mode_for(self, old: t.Optional[os.stat_result], mode: t.Optional[int]) -> int:
+        if self._mode is not None:
+            return self._mode
+        if mode is not None:
+            return default_mode(mode)
+        return old.st_mode & PERMISSIONS if old is not None and stat.S_ISREG(old.st_mode) else self._new_mode
 
     def copy_file(self, origin: Parts, parts: Parts, desc: Descriptor, mode: t.Optional[int] = None) -> None:
         """As ``write_file``, from another file below this folder, which must have the content of ``desc``."""
@@ -142,8 +149,9 @@ class Destination:
             os.fsync(parent)
 
     def set_mode(self, parts: Parts, mode: int) -> None:
+        """Give a file these permission bits, less the umask."""
         with self._doing("changing the mode of", parts), folder(self.path) as root, open_beneath(root, parts) as file:
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), default_mode(mode))
 
     def scratch(self) -> t.BinaryIO:
         """A file without a name, in this folder or, while that does not exist, in the nearest one above."""

@@ -64,7 +64,9 @@ def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) ->
     reader = tar.TarReader(stream)
     for count, entry in enumerate(reader):
         if count >= limits.entries:
-            raise InvalidError(f"{desc.digest} has more than {limits.entries} entries: not unpacked (unpack_limits sets the bounds)")
+            raise InvalidError(
+                f"{desc.digest} has more than {limits.entries} entries: not unpacked (unpack_limits sets the bounds)"
+            )
         member = _member(entry, title, reader, found)
         _add(member, found)
     stream.finish()
@@ -111,7 +113,9 @@ def _hard_link(entry: tar.Entry, path: Parts, title: Parts, found: t.Mapping[Par
     """A file of its own with the same content, so that no link is ever made to what stands on disk."""
     target = found.get(parse_member(entry.link, title))
     if target is None or target.kind != tar.FILE:
-        raise InvalidError(f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in this tar")
+        raise InvalidError(
+            f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in this tar"
+        )
     return target._replace(path=path, link=target.link or "/".join(target.path))
 
 

@@ -1,11 +1,66 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Whose credentials a registry gets: the task's, else those that ``docker login`` or ``podman login`` left (config.json, auth.json)."""
+
 from __future__ import annotations
-from dataclasses import dataclass, field
-@dataclass(frozen=True)
-class Credential:
-    username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
-def find(reference, options):
-    if options.password: return Credential(options.username, options.password)
+
+import os
+import typing as t
+
+from ..spec.errors import InvalidError
+from .authfile import AuthFile, Credential
+
+if t.TYPE_CHECKING:
+    from ..spec.reference import RegistryReference
+    from .options import RegistryOptions
+
+__all__ = ["Credential", "find"]
+
+
+def find(reference: RegistryReference, options: RegistryOptions) -> t.Optional[Credential]:
+    """The credential for this repository, None for anonymous access. The first place that has one wins.
+
+    The task's own; the file ``auth_file`` and nothing else; the file of REGISTRY_AUTH_FILE and nothing else; DOCKER_AUTH_CONFIG;
+    then the files of the containers tools and of Docker (containers-auth.json(5)). Raises InvalidError for a file or credential
+    helper that is broken: another credential, or none, must not be used in its place (CVE-2021-41092).
+    """
+    if options.password is not None or options.identity_token is not None:
+        return Credential(options.username or "", options.password or "", options.identity_token or "")
+    for file in _files(options):
+        found = file.find(reference)
+        if found is not None:
+            return found
     return None
+
+
+def _files(options: RegistryOptions) -> t.Iterator[AuthFile]:
+    """The places to look, in order; files that are not there are passed over, but not one that the task names."""
+    if options.auth_file:
+        if not os.path.exists(options.auth_file):
+            raise InvalidError(f"auth_file: no such file: {options.auth_file}")
+        yield AuthFile.read(options.auth_file)
+        return
+    environment = os.environ
+    if environment.get("REGISTRY_AUTH_FILE"):
+        yield from _existing(environment["REGISTRY_AUTH_FILE"])
+        return
+    if environment.get("DOCKER_AUTH_CONFIG"):
+        yield AuthFile.parse(environment["DOCKER_AUTH_CONFIG"].encode("utf-8", "surrogateescape"), "DOCKER_AUTH_CONFIG")
+    for path in _default_paths(environment):
+        yield from _existing(path)
+
+
+def _default_paths(environment: t.Mapping[str, str]) -> t.List[str]:
+    home = os.path.expanduser("~")
+    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}"
+    in_runtime = os.path.join(runtime, "containers", "auth.json") if environment.get("XDG_RUNTIME_DIR") else os.path.join(runtime, "auth.json")
+    config = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    docker = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
+    return [in_runtime, os.path.join(config, "containers", "auth.json"), os.path.join(docker, "config.json")]
+
+
+def _existing(path: str) -> t.Iterator[AuthFile]:
+    if os.path.exists(path):
+        yield AuthFile.read(path)

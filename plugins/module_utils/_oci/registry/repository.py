@@ -24,6 +24,7 @@ from .download import ResumingReader
 from .login import Caller
 from .options import RegistryOptions
 from .origin import host_of, quoted, resolve, same_origin
+from .retry import PASSING
 from .uploads import Session, Upload
 
 if t.TYPE_CHECKING:
@@ -104,9 +105,12 @@ class Repository(Target):
         response = self._request("HEAD", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True)
         if response.status == 404:
             raise answers.not_found(response, self._doing("HEAD", "manifest", name))
+        if response.status == 401 or response.status in PASSING:
+            # The retries are used up, or the login is: asking once more in another way would only double them.
+            raise self._error(response, self._doing("HEAD", "manifest", name))
         if response.status != 200:
             response.finish()
-            return self._resolve_by_get(name, digest) if response.status != 401 else self._refused(response, name)
+            return self._resolve_by_get(name, digest)
         media_type, size, stored = answers.manifest_type_of(response), answers.size_of(response), answers.digest_of(response)
         response.finish()
         if media_type is None or not size or (stored is None and digest is None):
@@ -114,9 +118,6 @@ class Repository(Target):
         if digest is not None and stored is not None and stored != digest:
             raise MismatchError(f"{self._doing('HEAD', 'manifest', name)}: the registry answers with {stored}")
         return Descriptor(media_type, t.cast(Digest, digest or stored), size)
-
-    def _refused(self, response: Response, name: str) -> t.NoReturn:
-        raise self._error(response, self._doing("HEAD", "manifest", name))
 
     def _resolve_by_get(self, name: str, digest: t.Optional[Digest]) -> Descriptor:
         """From the document itself, for a HEAD that said too little; and for the words of an error, which a HEAD has not."""
