@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -11,8 +11,8 @@ import typing as t
 
 from .content.store import Fetcher, VerifyingReader
 from .destination import Destination
-from .inflate import Limits
 from .listing import Listing, read_listing
+from .plaintar import Limits
 from .receipt import Receipt
 from .selection import Item, about
 from .spec.descriptor import Descriptor

@@ -1,11 +1,11 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
 """What the tar of a folder holds: every member judged, and hashed, before one of them is written.
 
-oras's convention (oras-go content/file): a layer with the annotation ``io.deis.oras.content.unpack: "true"`` is the tar of the folder
-that its title names, usually gzip; members carry the title before their own path.
+oras's convention (oras-go content/file): a layer with the annotation ``io.deis.oras.content.unpack: "true"`` is the tar of the
+folder that its title names, usually gzip; members carry the title before their own path.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import hashlib
 import typing as t
 
 from .content import tar
+from .content.inflate import Readable
 from .content.store import CHUNK
-from .inflate import Inflated, Limits, Stream
+from .plaintar import Limits, PlainTar
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
@@ -52,21 +53,19 @@ def is_folder(desc: Descriptor) -> bool:
     return desc.annotations.get(UNPACK) == "true"
 
 
-def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) -> Listing:
+def read_listing(raw: Readable, desc: Descriptor, title: Parts, limits: Limits) -> Listing:
     """List the tar that ``raw`` holds, the folder itself first. Reads to the end.
 
     Raises InvalidError for any member that is not a plain file, folder or link within the folder, or beyond the limits;
     MismatchError when the tar is not the one that the annotation tells.
     """
     stated = desc.annotations.get(CONTENT_DIGEST)
-    stream = Inflated(raw, desc, limits, Digest(stated) if stated is not None else None)
+    stream = PlainTar(raw, desc, limits, Digest(stated) if stated is not None else None)
     found: t.Dict[Parts, Member] = {(): Member((), tar.DIRECTORY, _MODE)}
     reader = tar.TarReader(stream)
     for count, entry in enumerate(reader):
         if count >= limits.entries:
-            raise InvalidError(
-                f"{desc.digest} has more than {limits.entries} entries: not unpacked (unpack_limits sets the bounds)"
-            )
+            raise InvalidError(f"{desc.digest} has more than the limit of {limits.entries} entries: not unpacked")
         member = _member(entry, title, reader, found)
         _add(member, found)
     stream.finish()
@@ -75,9 +74,9 @@ def read_listing(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) ->
     return tuple(found.values())
 
 
-def contents(raw: Stream, desc: Descriptor, title: Parts, limits: Limits) -> t.Iterator[t.Tuple[Parts, tar.TarReader]]:
+def contents(raw: Readable, desc: Descriptor, title: Parts, limits: Limits) -> t.Iterator[t.Tuple[Parts, tar.TarReader]]:
     """The files of a tar that was listed before: each one's path, and the reader that stands at its content."""
-    reader = tar.TarReader(Inflated(raw, desc, limits))
+    reader = tar.TarReader(PlainTar(raw, desc, limits))
     for entry in reader:
         if entry.kind == tar.FILE:
             yield parse_member(entry.name, title), reader
@@ -114,7 +113,7 @@ def _hard_link(entry: tar.Entry, path: Parts, title: Parts, found: t.Mapping[Par
     target = found.get(parse_member(entry.link, title))
     if target is None or target.kind != tar.FILE:
         raise InvalidError(
-            f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in this tar"
+            f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in the tar"
         )
     return target._replace(path=path, link=target.link or "/".join(target.path))
 

@@ -1,11 +1,11 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
 """What earlier pulls into one folder learned, so that the next one need not ask for it again.
 
-A cache outside the destination, never needed for a right result: manifests are verified when they are taken from it, and files are
-compared with what really stands on disk. Losing it costs the manifests' GETs, and reading a folder's layer to compare.
+A cache outside the destination, never needed for a right result: manifests are verified when they are taken from it, and files
+are compared with what really stands on disk. Losing it costs the manifests' GETs, and reading a folder's layer to compare.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Receipt:
         """The bytes of a manifest that was read before, verified."""
         for pull in self._pulls.values():
             with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-                content = pull["manifests"].get(desc.digest, "").encode("utf-8")
+                content: bytes = pull["manifests"].get(desc.digest, "").encode("utf-8")
                 if len(content) == desc.size and Digest.of(content, desc.digest.algorithm) == desc.digest:
                     return content
         return None
@@ -104,7 +104,7 @@ class Receipt:
         except (OCIError, OSError) as error:
             self._warn(
                 f"what this pull learned could not be stored in {self._folder} ({error}): the next run will read manifests again. "
-                "XDG_CACHE_HOME names another place."
+                "Another place can be named by XDG_CACHE_HOME."
             )
 
 

@@ -1,4 +1,4 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
@@ -71,7 +71,7 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, untitled: str = "sk
 
 
 class _Walk:
-    """``leaves``: each descriptor that is no manifest, in order, with whether it is a config; one digest may have several titles."""
+    """``leaves``: each descriptor that is no manifest, and whether it is a config; one digest may have several titles."""
 
     def __init__(self, src: Fetcher, receipt: Receipt) -> None:
         self._src = src

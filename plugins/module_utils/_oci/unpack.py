@@ -1,10 +1,11 @@
-# Copyright: Contributors to the lading.oci project
+# Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
 """Pull files out of an artifact: plan (pure reads), then apply what was planned.
 
-Everything is compared with what stands on disk by digest; only what differs is fetched, and it is verified before it gets its name.
+Everything is compared with what stands on disk by digest; only what differs is fetched, and it is verified before it gets its
+name.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .content.store import CHUNK, Fetcher
 from .copy import Stats, run_all
 from .destination import Destination, Found, refuse_folder
 from .folders import FolderBlobs
-from .inflate import Limits
 from .listing import Listing, Member, contents
+from .plaintar import Limits
 from .selection import Item, Selection, about
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
@@ -83,8 +84,8 @@ class Pull:
     selection: Selection
     destination: Destination
     blobs: FolderBlobs
-    modes: bool = True
     limits: Limits = Limits()
+    modes: bool = True
 
 
 def plan_unpack(pull: Pull) -> UnpackPlan:
@@ -259,6 +260,14 @@ def _copy_member(pull: Pull, item: Item, member: Member) -> None:
     origin = (*item.parts, *member.link.split("/"))
     content = Descriptor("application/octet-stream", Digest(f"sha256:{member.sha256}"), member.size)
     pull.destination.copy_file(origin, (*item.parts, *member.path), content, member.mode)
+
+
+def standing(pull: Pull, item: Item) -> t.Iterator[t.Tuple[Parts, bool]]:
+    """Each path, from the destination, that the item is made of, and whether it is a regular file."""
+    if not item.folder:
+        yield item.parts, True
+    for member in pull.blobs.known(item) or () if item.folder else ():
+        yield (*item.parts, *member.path), member.kind == tar.FILE
 
 
 def stats_of(plan: UnpackPlan) -> Stats:

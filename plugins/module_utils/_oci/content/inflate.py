@@ -15,7 +15,7 @@ from .store import CHUNK
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Honest content may be all zeros, but not for gigabytes: over the free part more than this is a bomb (CVE-2023-25153).
-_MAX_RATIO = 200
+MAX_RATIO = 200
 _FREE = 256 * 1024 * 1024
 
 
@@ -25,15 +25,15 @@ class Readable(t.Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-def inflated(stream: Readable, what: str) -> t.Iterator[bytes]:
+def inflated(stream: Readable, what: str, max_ratio: int = MAX_RATIO) -> t.Iterator[bytes]:
     """The content of a gzip stream. Raises InvalidError, naming ``what``, when it is broken, cut short or a decompression bomb."""
     counted, given = _Counted(stream), 0
     try:
         with gzip.GzipFile(fileobj=t.cast(t.BinaryIO, counted), mode="rb") as content:
             for chunk in iter(lambda: content.read(CHUNK), b""):
                 given += len(chunk)
-                if given > _FREE and given > _MAX_RATIO * counted.taken:
-                    raise InvalidError(f"{what} inflates more than {_MAX_RATIO} times: refused as a decompression bomb")
+                if given > _FREE and given > max_ratio * counted.taken:
+                    raise InvalidError(f"{what} inflates more than {max_ratio} times: refused as a decompression bomb")
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InvalidError(f"{what} is broken gzip: {error}") from error

@@ -20,6 +20,7 @@ from urllib.parse import quote, quote_plus, urljoin, urlsplit
 from ..spec.errors import TransportError, printable
 
 TEXT_LIMIT = 1024  # characters of a server's own words that are shown
+_LONGEST_TEXT = 8 * 1024
 _SHORTEST_SECRET = 4  # a shorter one would black out ordinary words, and so give itself away
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # No backslash, blank or control character: two URL parsers must not see two hosts in one text.
@@ -107,12 +108,14 @@ class Secrets:
         self.add(query, *(value for value in values if len(value) >= 16))
 
     def redact(self, text: object) -> str:
-        """``text`` without registered values, URL queries, URL user info and Authorization values."""
+        """``text`` without registered values, URL queries, URL user info and Authorization values; at most its first 8 KiB."""
         clean = str(text)
         with self._lock:
             values = sorted(self._values, key=len, reverse=True)
         for value in values:
             clean = clean.replace(value, "***")
+        # Cut between the two: no value is cut in half, and the patterns see no text whose length an attacker chose.
+        clean = clean[:_LONGEST_TEXT]
         clean = _URL_TAIL.sub(r"\1", _URL_USER.sub(r"\1", clean))
         return _AUTHORIZATION.sub(r"\1\2***", clean)
 

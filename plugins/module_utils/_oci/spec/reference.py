@@ -161,7 +161,7 @@ def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
     digest = Digest(digest_text) if at else None
     repository, colon, tag = rest.partition(":")
     found = _normalise(RegistryReference(registry, repository, check_tag(tag) if colon else None, digest))
-    if not _REPOSITORY.fullmatch(found.repository) or len(found.name) > _MAX_NAME:
+    if not _REPOSITORY.fullmatch(found.repository) or len(found.repository) > _MAX_NAME:
         raise InvalidError(f"not a repository name: {repository[:300]!r} in {text[:300]!r} (lower-case components, joined by '/')")
     return found if ref is None else _with_ref(found, ref, text)
 

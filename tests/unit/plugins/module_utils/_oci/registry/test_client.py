@@ -225,7 +225,7 @@ class TestRedirects:
         registry.basic = "user:the-password"
         repository = fake.Harness(registry, **LOGIN).repository()
         repository.resolve("v1")
-        target = f"{evil.url}/v2/any/blobs/{LAYER.digest}?X-Signature=0123456789abcdef%2F"
+        target = f"{evil.url}/v2/any/blobs/{LAYER.digest}?X-Signature=0123456789abcdef%2F%7E"
         registry.fault("GET", "/blobs/", fake.answer(307, {"Location": target}))
         assert repository.fetch_bytes(LAYER) == BLOB
         (seen,) = evil.seen

@@ -104,6 +104,12 @@ def test_an_empty_blob(registry: fake.FakeRegistry, harness: fake.Harness, strea
     assert registry.asked("PUT")[0].headers["content-length"] == "0"
 
 
+def test_an_empty_blob_is_verified(harness: fake.Harness, stream: bool) -> None:
+    with pytest.raises(MismatchError):
+        push(harness, b"x", stream, desc=Descriptor.of(b"", mediatype.OCI_LAYER))
+    assert not harness.registry.state.blobs
+
+
 @pytest.mark.parametrize("location", ["http://{host}/v2/team/app/blobs/uploads/x", "/v2/team/app/blobs/uploads/x", "x"])
 def test_locations(registry: fake.FakeRegistry, harness: fake.Harness, location: str) -> None:
     registry.state.uploads["x"] = bytearray()
@@ -116,7 +122,7 @@ def test_locations(registry: fake.FakeRegistry, harness: fake.Harness, location:
 def test_a_location_on_another_host(registry: fake.FakeRegistry, harness: fake.Harness, scheme: str) -> None:
     evil = fake.FakeRegistry()
     registry.fault("POST", "", fake.answer(202, {"Location": f"{scheme}{evil.host}/upload?sig=x"}))
-    with pytest.raises(TransportError, match=f"to another host, {evil.host}: refused"):
+    with pytest.raises(TransportError, match=f"wants the upload to go to another host, {evil.host}: refused"):
         push(harness, SMALL)
     assert not evil.seen
     evil.close()
@@ -318,6 +324,12 @@ class TestChunks:
         registry.fault("PUT", "", fake.reset)
         push(harness, LARGE)
         assert len(registry.asked("POST")) == 3
+
+    def test_the_last_request_may_be_refused(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+        registry.fault("PUT", "", lambda handler: handler.respond())
+        registry.fault("PUT", "", fake.error(400, "DIGEST_INVALID"))
+        with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+            push(harness, LARGE)
 
     def test_going_in_chunks_is_no_retry(self, registry: fake.FakeRegistry) -> None:
         push(fake.Harness(registry, retries=0), LARGE)

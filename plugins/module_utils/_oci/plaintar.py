@@ -1,0 +1,78 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The tar in a layer's blob, read within limits: what is refused is refused before it is written anywhere."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .content.inflate import GZIP_MAGIC, MAX_RATIO, Joined, Readable, inflated
+from .content.store import CHUNK
+from .spec.descriptor import Descriptor
+from .spec.digest import Digest
+from .spec.errors import InvalidError, MismatchError
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one folder that is unpacked: the bytes of its tar, those bytes per byte of gzip, its entries."""
+
+    bytes: int = 64 * 1024**3
+    ratio: int = MAX_RATIO
+    entries: int = 200_000
+
+
+class PlainTar:
+    """The bytes of the tar, gzip or plain, that is the content of ``desc`` and that ``raw`` reads.
+
+    Raises InvalidError for broken gzip and beyond the limits, and at the end MismatchError when the tar is not ``expected``.
+    """
+
+    def __init__(self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None) -> None:
+        head = _read_head(raw)
+        if head == _ZSTD_MAGIC:
+            raise InvalidError(f"{desc.digest} is a zstd tar, which cannot be unpacked (gzip and plain tar can)")
+        self._stream: Readable = Joined(_pieces(head, raw))
+        if head.startswith(GZIP_MAGIC):
+            self._stream = Joined(inflated(self._stream, str(desc.digest), limits.ratio))
+        self._desc = desc
+        self._left = limits.bytes
+        self._expected = expected
+        self._hash = expected.hasher() if expected is not None else None
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise InvalidError(f"{self._desc.digest} unpacks to more than the limit of bytes: not unpacked")
+        if self._hash is not None:
+            self._hash.update(chunk)
+        return chunk
+
+    def finish(self) -> None:
+        """Read to the end, where the checksums are."""
+        while self.read(CHUNK):
+            pass
+        if self._hash is not None and Digest.from_hash(self._hash) != self._expected:
+            found = Digest.from_hash(self._hash)
+            raise MismatchError(f"{self._desc.digest} unpacks to {found}, its annotation says {self._expected}")
+
+
+def _read_head(raw: Readable) -> bytes:
+    head = b""
+    while len(head) < len(_ZSTD_MAGIC):
+        chunk = raw.read(len(_ZSTD_MAGIC) - len(head))
+        if not chunk:
+            break
+        head += chunk
+    return head
+
+
+def _pieces(head: bytes, raw: Readable) -> t.Iterator[bytes]:
+    yield head
+    yield from iter(lambda: raw.read(CHUNK), b"")

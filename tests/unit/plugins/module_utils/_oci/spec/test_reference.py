@@ -1,0 +1,125 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, RegistryReference, parse
+
+FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures"
+DIGEST = "sha256:" + "f" * 64
+
+
+def rows(name: str, group: str) -> t.List[t.Dict[str, t.Any]]:
+    return json.loads((FIXTURES / name).read_text())["groups"][group]
+
+
+def is_qualified(row: t.Mapping[str, t.Any]) -> bool:
+    """We ask for more than distribution/reference does: a first part that can only be a host."""
+    domain = row.get("domain") or ""
+    return "." in domain or ":" in domain or domain == "localhost" or domain != domain.lower()
+
+
+@pytest.mark.parametrize("row", rows("distribution-reference-parse.json", "parse"), ids=lambda row: row["input"][:40])
+def test_the_vectors_of_distribution(row: t.Dict[str, t.Any]) -> None:
+    if row.get("err") or not is_qualified(row):
+        with pytest.raises(InvalidError):
+            parse(row["input"])
+        return
+    found = parse(row["input"])
+    assert isinstance(found, RegistryReference)
+    assert found.name == row["repository"].replace(row["domain"], row["domain"].lower(), 1)
+    assert (found.tag, found.digest) == (row.get("tag"), row.get("digest"))
+
+
+@pytest.mark.parametrize("row", rows("umoci-refname.json", "refname"), ids=lambda row: row["refname"][:40])
+def test_the_ref_names_of_umoci(row: t.Dict[str, t.Any]) -> None:
+    if row["valid"]:
+        assert reference.check_ref_name(row["refname"]) == row["refname"]
+    else:
+        with pytest.raises(InvalidError):
+            reference.check_ref_name(row["refname"])
+
+
+@pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_docker_hub_is_one_registry(host: str) -> None:
+    found = parse(f"docker://{host}/alpine:3")
+    assert found == RegistryReference("docker.io", "library/alpine", "3")
+    assert isinstance(found, RegistryReference) and found.host == "registry-1.docker.io"
+    assert parse(f"{host}/grafana/loki:3") == RegistryReference("docker.io", "grafana/loki", "3")
+
+
+def test_a_tag_and_a_digest() -> None:
+    found = parse(f"localhost:5000/a:v1@{DIGEST}")
+    assert str(found) == f"localhost:5000/a:v1@{DIGEST}"
+    assert isinstance(found, RegistryReference) and found.target == DIGEST
+
+
+@pytest.mark.parametrize(
+    "text, path, tag, digest",
+    [
+        ("oci:/srv/x", "/srv/x", None, None),
+        ("oci:x.tar:v1", "x.tar", "v1", None),
+        ("oci:./a/b:1.0_rc-2", "./a/b", "1.0_rc-2", None),
+        (f"oci:/srv/x@{DIGEST}", "/srv/x", None, DIGEST),
+        ("oci:/srv/me@home/x:v1", "/srv/me@home/x", "v1", None),
+        ("oci:/srv/me@home:v1", "/srv/me@home", "v1", None),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["oci:", "oci-archive:"])
+def test_layouts(text: str, path: str, tag: t.Optional[str], digest: t.Optional[str], prefix: str) -> None:
+    found = parse(text.replace("oci:", prefix, 1))
+    assert found == LayoutReference(path, tag, digest, prefix == "oci-archive:")
+    assert parse(str(found)) == found
+
+
+@pytest.mark.parametrize("text", ["oci:/a:b:c", "oci:/a:b/c", f"oci:/a:v1@{DIGEST}", "oci:C:/x:v1", "oci:x:example.com/app:v1"])
+def test_what_has_two_readings_says_so(text: str) -> None:
+    with pytest.raises(InvalidError, match="ambiguous.*src_ref, dest_ref"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "oci:", "oci::v1", "oci:/a:", f"oci:@{DIGEST}", "oci:/a@sha256:12", "oci:/a\nb", "oci:/a\x1b[0m"])
+def test_broken_layout_references(text: str) -> None:
+    with pytest.raises(InvalidError):
+        parse(text)
+
+
+@pytest.mark.parametrize("path", ["/a:b", "/srv/with:colon.tar", "x@y"])
+@pytest.mark.parametrize("ref", ["v1", "example.com:5000/app:v1", DIGEST])
+def test_a_ref_said_apart(path: str, ref: str) -> None:
+    found = parse(f"oci:{path}", ref)
+    assert isinstance(found, LayoutReference) and found.path == path and found.target == ref
+
+
+def test_a_tag_said_apart() -> None:
+    assert parse("localhost:5000/a", "v1") == RegistryReference("localhost:5000", "a", "v1")
+    assert parse("localhost:5000/a", DIGEST).digest == DIGEST
+    with pytest.raises(InvalidError, match="say it once"):
+        parse("localhost:5000/a:v1", "v2")
+    with pytest.raises(InvalidError):
+        parse("localhost:5000/a", "not a tag")
+
+
+@pytest.mark.parametrize("text", ["alpine", "alpine:3", "library/alpine", "./x.tar:v1", "/srv/x", "localhost:99999/a", "a_b.com/x", "-a.com/x"])
+def test_unqualified_and_impossible_hosts(text: str) -> None:
+    with pytest.raises(InvalidError):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["dir:/x", "docker-archive:x.tar", "oci-layout:///x:v1", "https://localhost:5000/a:v1"])
+def test_other_transports_are_named(text: str) -> None:
+    with pytest.raises(InvalidError, match="is not supported"):
+        parse(text)
+
+
+def test_digits_of_other_scripts_are_no_port_and_no_tag() -> None:
+    for text in ("localhost:\u0665\u0660/a", "localhost:5000/a:\u0665", "localhost:5000/a:v1\n"):
+        with pytest.raises(InvalidError):
+            parse(text)
