@@ -14,7 +14,7 @@ from .destination import Destination
 from .listing import Listing, read_listing
 from .plaintar import Limits
 from .receipt import Receipt
-from .selection import Item, about
+from .selection import Item, reading
 from .spec.descriptor import Descriptor
 from .spec.errors import located, storage_errors
 
@@ -47,7 +47,7 @@ class FolderBlobs:
 
     def read(self, item: Item, stop: t.Optional[threading.Event] = None) -> Listing:
         """Fetch and list the layer. Raises InvalidError for content that is not to be unpacked: nothing of it was written."""
-        with located(self._src.location), about(item.title), self._src.fetch(item.desc) as reader:
+        with reading(self._src, item.title), self._src.fetch(item.desc) as reader:
             self.fetched[item] = item.desc
             reader.stop = stop
             stream = self._kept(item, reader) if self._keep else reader
@@ -57,7 +57,7 @@ class FolderBlobs:
 
     def _kept(self, item: Item, reader: VerifyingReader) -> t.BinaryIO:
         file = self._files[item] = self._destination.scratch()
-        with storage_errors(f"writing a temporary file for {item.title}"):
+        with located(self._destination.location), storage_errors(f"writing a temporary file for {item.title}"):
             for chunk in reader.chunks():
                 file.write(chunk)
         return self._rewound(item)

@@ -36,12 +36,13 @@ class Item(t.NamedTuple):
 
 
 @contextlib.contextmanager
-def about(title: str) -> t.Iterator[None]:
-    """Let an error say which of the files it is about."""
+def reading(src: Fetcher, title: str) -> t.Iterator[None]:
+    """Let an error of the source, which knows digests only, say which of the files it is about."""
     try:
         yield
     except OCIError as error:
-        if title not in error.message:
+        if error.location in (None, src.location):
+            error.location = src.location
             error.message = f"{title}: {error.message}"
         raise
 

@@ -23,7 +23,7 @@ from .destination import Destination, Found, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member, contents
 from .plaintar import Limits
-from .selection import Item, Selection, about
+from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, located, storage_errors
@@ -209,7 +209,7 @@ def _file_jobs(pull: Pull, plan: UnpackPlan, stop: threading.Event) -> t.List[Jo
 
 def _write_files(pull: Pull, items: t.Sequence[Item], stop: threading.Event) -> None:
     first, *others = items
-    with about(first.title), pull.src.fetch(first.desc) as reader:
+    with reading(pull.src, first.title), pull.src.fetch(first.desc) as reader:
         reader.stop = stop
         pull.destination.write_file(first.parts, reader.chunks())
     for item in others:

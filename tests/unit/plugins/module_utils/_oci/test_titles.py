@@ -1,0 +1,57 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
+from ansible_collections.lading.oci.plugins.module_utils._oci.titles import check_apart, check_link, parse_member, parse_title
+
+LONGEST = "é" * 127 + "x"
+
+
+@pytest.mark.parametrize("title", ["a", "a/b.conf", "dist/assets", "..a", "a..", "...", ".hidden", "$HOME", "~", "a:b", "ö x", LONGEST])
+def test_titles_of_files(title: str) -> None:
+    assert parse_title(title) == tuple(title.split("/"))
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["../x", "a/../b", "/etc/passwd", "a//b", "a/./b", "./a", "a/", ".", "..", "/", "a\0b", "a\nb", "a\x1b[2Jb", "a\u202eb", "C:/x"]
+    + ["C:", "C:\\x", "..\\x", "\\\\host\\share", "a\ud800b", LONGEST + "x", "a/" + "x" * 300, ".lading-0123", "a/.lading-x/b"],
+)
+def test_titles_that_are_refused(title: str) -> None:
+    with pytest.raises(InvalidError, match="the title") as caught:
+        parse_title(title)
+    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, path", [("dist/a", ("a",)), ("./dist/a/b", ("a", "b")), ("dist", ()), ("dist/", ()), ("dist//a/./b/", ("a", "b"))]
+)
+def test_members_of_a_folder(name: str, path: tuple) -> None:
+    assert parse_member(name, ("dist",)) == path
+
+
+@pytest.mark.parametrize("name", ["", "/", "/dist/a", "dist/../a", "dist/a/..", "a", "distant/a", "..", ".", "dist/.lading-1"])
+def test_members_that_are_not_in_the_folder(name: str) -> None:
+    with pytest.raises(InvalidError, match="the tar member"):
+        parse_member(name, ("dist",))
+
+
+@pytest.mark.parametrize("link, parts", [("a", ()), ("./a/b", ()), ("../a", ("x",)), ("../../a/b", ("x", "y")), ("..", ("x",)), (".", ())])
+def test_links_within_the_tree(link: str, parts: tuple) -> None:
+    check_link(link, parts, "it")
+
+
+@pytest.mark.parametrize("link, parts", [("", ()), ("/a", ()), ("../a", ()), ("../../a", ("x",)), ("a/../b", ()), ("../x/../a", ("x",))])
+def test_links_that_may_lead_out(link: str, parts: tuple) -> None:
+    """The last two stay inside by their letters alone: what ``a/..`` is depends on what ``a`` links to."""
+    with pytest.raises(InvalidError, match="leads out"):
+        check_link(link, parts, "it")
+
+
+def test_files_are_not_folders() -> None:
+    check_apart({("a", "b")}, [("a", "b"), ("a", "c"), ("a!",)], "the title")
+    with pytest.raises(InvalidError, match="'a/b/c' lies below 'a'"):
+        check_apart({("a",)}, [("a",), ("a", "b", "c")], "the title")
