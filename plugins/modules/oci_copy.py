@@ -171,7 +171,6 @@ stats:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,

@@ -114,7 +114,7 @@ seealso:
     description: The same with the C(oras) command.
     link: https://oras.land/docs/how_to_guides/pushing_and_pulling
 author:
-  - The lading.oci contributors
+  - The lading.oci contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""
@@ -309,9 +309,7 @@ def set_attributes(module: AnsibleModule, pull: Pull, plan: UnpackPlan) -> t.Dic
                 wanted.update(mode=None, attributes=None)
             diff: t.Dict[str, t.Dict[str, t.Any]] = {}
             if module.set_fs_attributes_if_different(wanted, False, diff, expand=False):
-                before, after = (
-                    " ".join(f"{key} {value}" for key, value in diff.get(side, {}).items()) for side in ("before", "after")
-                )
+                before, after = (" ".join(f"{key} {value}" for key, value in diff.get(side, {}).items()) for side in ("before", "after"))
                 found.setdefault(one.item, []).append(Line("/".join(parts), before, after))
     return found
 

@@ -94,9 +94,7 @@ def test_artifact(sources: pathlib.Path, registry: t.Any, repository: str, suffi
     assert built["changed"] and not again["changed"] and plan_of(checked) == plan_of(built)
 
     dest = f"{registry.host}/{repository}:2.3"
-    pushed, unchanged = check_run_again(
-        "oci_copy", {"src": f"oci:{path}:2.3", "dest": dest, "dest_registry": {"plain_http": True}}
-    )
+    pushed, unchanged = check_run_again("oci_copy", {"src": f"oci:{path}:2.3", "dest": dest, "dest_registry": {"plain_http": True}})
     assert unchanged["stats"]["requests"] == {"source": {}, "destination": ONE_HEAD}
     for number, (src, options) in enumerate(((dest, {"src_registry": {"plain_http": True}}), (f"oci:{path}:2.3", {}))):
         target = sources / f"pulled{number}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shutil
@@ -87,7 +88,7 @@ def test_every_point(kind: t.Type[Store], name: str, existing: bool, source: Lay
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(pristine, work, symlinks=True)
         path = work / name
-        killed = run_and_die(lambda: copy_to(kind(str(path)), source), points + 1)
+        killed = run_and_die(functools.partial(copy_to, kind(str(path)), source), points + 1)
         check_readable(kind, path, existing, peers)
         copy_to(kind(str(path)), source)
         check_complete(kind, path, existing, source)

@@ -41,7 +41,7 @@ def newest_python(wanted):
     found = {name: version_of(name) for name in names}
     usable = {name: version for name, version in found.items() if version and version >= OLDEST}
     if not usable:
-        what = "{} is not a Python".format(wanted) if wanted else "No Python was found that is"
+        what = f"{wanted} is not a Python" if wanted else "No Python was found that is"
         raise Missing(
             what + " 3.11 or newer with its venv module. Install one (Debian: apt-get install python3-venv), or name one: make PYTHON=..."
         )
@@ -51,16 +51,16 @@ def newest_python(wanted):
 def make(folder, requirements, wanted):
     python = newest_python(wanted)
     stamp = folder / "made-of"
-    state = "{} {} {}".format(shutil.which(python), version_of(python), hashlib.sha256(requirements.read_bytes()).hexdigest())
+    state = f"{shutil.which(python)} {version_of(python)} {hashlib.sha256(requirements.read_bytes()).hexdigest()}"
     if stamp.exists() and stamp.read_text() == state:
         return
-    print("Making {} with {} ...".format(folder, python), flush=True)
+    print(f"Making {folder} with {python} ...", flush=True)
     shutil.rmtree(str(folder), ignore_errors=True)
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     done = subprocess.run([*pip, "--requirement", str(requirements)], check=False)
     if done.returncode != 0:
-        raise Missing("pip could not install what {} lists: its own message is above.".format(requirements.name))
+        raise Missing(f"pip could not install what {requirements.name} lists: its own message is above.")
     stamp.write_text(state)
 
 

@@ -60,9 +60,7 @@ class Outcome:
     mounted: t.Set[Digest] = field(default_factory=set)
 
 
-def plan_copy(
-    src: Fetcher, root: Descriptor, dst: Target, references: t.Sequence[str], concurrency: int = DEFAULT_CONCURRENCY
-) -> CopyPlan:
+def plan_copy(src: Fetcher, root: Descriptor, dst: Target, references: t.Sequence[str], concurrency: int = DEFAULT_CONCURRENCY) -> CopyPlan:
     """Compare ``dst`` with the graph under ``root``; ``references`` are the names that it is to have there (none: by digest only).
 
     Raises InvalidError for a graph that is too deep or too large, and whatever the stores raise.
@@ -144,9 +142,7 @@ def _root_bytes(plan: CopyPlan, src: Fetcher) -> bytes:
     return content if content is not None else src.fetch_bytes(plan.root)
 
 
-def _transfer_all(
-    plan: CopyPlan, blobs: t.Sequence[Descriptor], src: Fetcher, dst: Target, concurrency: int, outcome: Outcome
-) -> None:
+def _transfer_all(plan: CopyPlan, blobs: t.Sequence[Descriptor], src: Fetcher, dst: Target, concurrency: int, outcome: Outcome) -> None:
     stop = threading.Event()
 
     def transfer(desc: Descriptor) -> None:

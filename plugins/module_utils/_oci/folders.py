@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 
@@ -60,6 +61,7 @@ class FolderBlobs:
         with located(self._destination.location), storage_errors(f"writing a temporary file for {item.title}"):
             for chunk in reader.chunks():
                 file.write(chunk)
+            file.flush()
         return self._rewound(item)
 
     def content(self, item: Item) -> t.Optional[t.BinaryIO]:
@@ -72,7 +74,9 @@ class FolderBlobs:
 
     def close(self) -> None:
         for file in self._files.values():
-            file.close()
+            # What a full disk left in the buffer is not needed any more.
+            with contextlib.suppress(OSError):
+                file.close()
 
     def __enter__(self) -> FolderBlobs:
         return self

@@ -112,9 +112,7 @@ def _hard_link(entry: tar.Entry, path: Parts, title: Parts, found: t.Mapping[Par
     """A file of its own with the same content, so that no link is ever made to what stands on disk."""
     target = found.get(parse_member(entry.link, title))
     if target is None or target.kind != tar.FILE:
-        raise InvalidError(
-            f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in the tar"
-        )
+        raise InvalidError(f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in the tar")
     return target._replace(path=path, link=target.link or "/".join(target.path))
 
 

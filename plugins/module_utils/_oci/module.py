@@ -118,7 +118,9 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
     return Layout(full)
 
 
-def _open(module: AnsibleModule, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]]) -> t.Union[Layout, Archive, Repository]:
+def _open(
+    module: AnsibleModule, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Union[Layout, Archive, Repository]:
     if isinstance(parsed, reference.LayoutReference):
         if options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
@@ -126,9 +128,7 @@ def _open(module: AnsibleModule, parsed: reference.Reference, options: t.Optiona
     return open_repository(parsed, _options_for(module, parsed, options), module.warn)
 
 
-def _options_for(
-    module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]
-) -> RegistryOptions:
+def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
     """The side's own options, else those of ``registries`` for this host: credentials go only to the host they belong to."""
     chosen = own
     if chosen is None:
@@ -151,9 +151,7 @@ def _same_host(host: str, parsed: reference.RegistryReference) -> bool:
     return host.lower() in (parsed.registry, parsed.host)
 
 
-def copy_result(
-    plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.Optional[Fetcher], dst: Target
-) -> t.Dict[str, t.Any]:
+def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.Optional[Fetcher], dst: Target) -> t.Dict[str, t.Any]:
     """What a module returns of a copy: of the run with its ``outcome``, of check mode without. ``name`` is the destination's."""
     return {
         "changed": plan.changed,

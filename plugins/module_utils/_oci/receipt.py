@@ -26,6 +26,8 @@ from .spec.errors import OCIError
 _VERSION = 1
 _KEPT_PULLS = 3
 _MAX_SIZE = 64 * 1024 * 1024
+# What reading a damaged file can raise.
+_DAMAGE = (OCIError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 class Receipt:
@@ -44,14 +46,14 @@ class Receipt:
     def root(self, digest: Digest) -> t.Optional[Descriptor]:
         """The descriptor of a root that was pulled before."""
         pull = self._pulls.get(digest)
-        with contextlib.suppress(OCIError, KeyError, TypeError):
+        with contextlib.suppress(*_DAMAGE):
             return Descriptor.parse(pull["root"]) if pull is not None else None
         return None
 
     def manifest(self, desc: Descriptor) -> t.Optional[bytes]:
         """The bytes of a manifest that was read before, verified."""
         for pull in self._pulls.values():
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(*_DAMAGE):
                 content: bytes = pull["manifests"].get(desc.digest, "").encode("utf-8")
                 if len(content) == desc.size and Digest.of(content, desc.digest.algorithm) == desc.digest:
                     return content
@@ -60,7 +62,7 @@ class Receipt:
     def listing(self, desc: Descriptor, title: str) -> t.Optional[Listing]:
         """What the folder layer holds, when it was pulled under this title before."""
         for pull in self._pulls.values():
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(*_DAMAGE):
                 rows = pull["folders"].get(_folder_key(desc, title))
                 if rows is not None:
                     return tuple(Member(tuple(path), *rest) for path, *rest in rows)
@@ -83,7 +85,7 @@ class Receipt:
             self._save(content)
 
     def _load(self) -> t.Dict[str, t.Any]:
-        with contextlib.suppress(OCIError, OSError, ValueError, RecursionError, AttributeError):
+        with contextlib.suppress(*_DAMAGE):
             with folder(self._folder) as cache, open_beneath(cache, [self._name]) as file:
                 state = os.fstat(file.fileno())
                 # A cache that somebody else may write could make a pull say that nothing has changed.

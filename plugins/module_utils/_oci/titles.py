@@ -59,9 +59,7 @@ def check_apart(leaves: t.AbstractSet[Parts], paths: t.Iterable[Parts], what: st
     for parts in paths:
         for length in range(1, len(parts)):
             if parts[:length] in leaves:
-                raise InvalidError(
-                    f"{what} {'/'.join(parts)!r} lies below {'/'.join(parts[:length])!r}, which is not just a folder"
-                )
+                raise InvalidError(f"{what} {'/'.join(parts)!r} lies below {'/'.join(parts[:length])!r}, which is not just a folder")
 
 
 def _check_parts(parts: Parts, what: str) -> None:

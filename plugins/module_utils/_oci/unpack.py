@@ -222,9 +222,7 @@ def _folder_jobs(pull: Pull, plan: UnpackPlan) -> t.List[Job]:
 
 def _write_folder(pull: Pull, item: Item) -> None:
     """Folders first, links last: nothing is ever written through a link of the same tar."""
-    listing = pull.blobs.known(item)
-    assert listing is not None
-    differences = list(_differences(pull, item, listing))
+    differences = list(_differences(pull, item, t.cast(Listing, pull.blobs.known(item))))
     for member in sorted(one.member for one in differences if one.member.kind == tar.DIRECTORY):
         pull.destination.make_folder((*item.parts, *member.path), member.mode)
     _write_contents(pull, item, [one.member for one in differences if one.content])

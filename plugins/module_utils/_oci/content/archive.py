@@ -106,9 +106,7 @@ class Archive(IndexedStore):
             raise InvalidError("the tar is gzip-compressed: it can be read, but not written; decompress it first")
         return file
 
-    def _blobs_after(
-        self, old: t.Optional[ArchiveFile], new_index: LayoutIndex, needed: t.Iterable[Descriptor]
-    ) -> t.Set[str]:
+    def _blobs_after(self, old: t.Optional[ArchiveFile], new_index: LayoutIndex, needed: t.Iterable[Descriptor]) -> t.Set[str]:
         """Members under blobs/ that stay: all but those that the moved or removed names alone had kept reachable."""
         if old is None:
             return set()
@@ -147,9 +145,7 @@ class Archive(IndexedStore):
 class _Writer:
     """One new tar: every member's place is fixed at the start, its content comes in any order, the name at the end."""
 
-    def __init__(
-        self, parent_fd: int, old: t.Optional[ArchiveFile], keep: t.Set[str], missing: t.Sequence[Descriptor]
-    ) -> None:
+    def __init__(self, parent_fd: int, old: t.Optional[ArchiveFile], keep: t.Set[str], missing: t.Sequence[Descriptor]) -> None:
         self._old = old
         self._awaited: t.Dict[str, Descriptor] = {}
         self._offsets: t.Dict[str, int] = {}

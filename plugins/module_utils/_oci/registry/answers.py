@@ -34,9 +34,7 @@ def failure(response: Response, doing: str, hint: str = "") -> RegistryError:
     words = "; ".join(_told(error) for error in errors[:_SHOWN_ERRORS]) or _plain(response, body)
     if hint and response.status in (401, 403):
         words = f"{words}; {hint}" if words else hint
-    return RegistryError(
-        f"{doing} failed: {_status(response.status)}{f' ({words})' if words else ''}", response.status, quoted(code)
-    )
+    return RegistryError(f"{doing} failed: {_status(response.status)}{f' ({words})' if words else ''}", response.status, quoted(code))
 
 
 def not_found(response: Response, doing: str) -> NotFoundError:

@@ -86,9 +86,7 @@ def repository_scope(repository: str, *actions: str) -> str:
 
 def merge_scopes(*scopes: str) -> Scopes:
     """Each resource once, with the actions of all; sorted. An argument may hold several scopes, joined by blanks."""
-    return tuple(
-        sorted(f"{name}:{','.join(sorted(actions))}" if actions else name for name, actions in _resources(scopes).items())
-    )
+    return tuple(sorted(f"{name}:{','.join(sorted(actions))}" if actions else name for name, actions in _resources(scopes).items()))
 
 
 def covers(held: Scopes, wanted: Scopes) -> bool:

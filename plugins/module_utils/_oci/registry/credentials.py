@@ -54,11 +54,11 @@ def _files(options: RegistryOptions) -> t.Iterator[AuthFile]:
 
 def _default_paths(environment: t.Mapping[str, str]) -> t.List[str]:
     home = os.path.expanduser("~")
-    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}"
-    in_runtime = os.path.join(runtime, "containers", "auth.json") if environment.get("XDG_RUNTIME_DIR") else os.path.join(runtime, "auth.json")
+    own = environment.get("XDG_RUNTIME_DIR")
+    runtime = os.path.join(own, "containers") if own else f"/run/containers/{os.getuid()}"
     config = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     docker = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
-    return [in_runtime, os.path.join(config, "containers", "auth.json"), os.path.join(docker, "config.json")]
+    return [os.path.join(runtime, "auth.json"), os.path.join(config, "containers", "auth.json"), os.path.join(docker, "config.json")]
 
 
 def _existing(path: str) -> t.Iterator[AuthFile]:

@@ -98,9 +98,7 @@ class Login:
             self._challenge = challenge
             return authorization
 
-    def _authorization(
-        self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]
-    ) -> t.Optional[str]:
+    def _authorization(self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]) -> t.Optional[str]:
         credential = caller.credential()
         if credential is not None and credential.registry_token:
             return f"Bearer {credential.registry_token}"

@@ -86,12 +86,7 @@ class Secrets:
 
     def add(self, *values: t.Optional[str]) -> None:
         """Register values, and the forms in which a URL, a form or JSON carries them."""
-        forms = {
-            form
-            for value in values
-            if value
-            for form in (value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1])
-        }
+        forms = {form for value in values if value for form in (value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1])}
         with self._lock:
             self._values.update(form for form in forms if len(form) >= _SHORTEST_SECRET)
 

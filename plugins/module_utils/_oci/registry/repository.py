@@ -192,10 +192,7 @@ class Repository(Target):
             self._put_manifest(desc, b"".join(reader.chunks()), desc.digest)
 
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
-        if (
-            Descriptor.of(manifest, root.media_type).size != root.size
-            or Digest.of(manifest, root.digest.algorithm) != root.digest
-        ):
+        if Descriptor.of(manifest, root.media_type).size != root.size or Digest.of(manifest, root.digest.algorithm) != root.digest:
             raise MismatchError(f"the manifest to tag is not the content of {root.digest}")
         for name in [check_tag(reference) for reference in references] or [root.digest]:
             self._put_manifest(root, manifest, name)

@@ -68,9 +68,7 @@ class Request:
 class Response:
     """An answer whose body is still on the wire. ``foreign`` is set when it came from another origin than the registry's."""
 
-    def __init__(
-        self, raw: t.Any, request: Request, failures: Failures, translate: t.Callable[[Exception, str], TransportError]
-    ) -> None:
+    def __init__(self, raw: t.Any, request: Request, failures: Failures, translate: t.Callable[[Exception, str], TransportError]) -> None:
         self._raw = raw
         self._failures = failures
         self._translate = translate
@@ -282,9 +280,7 @@ def _check_encoding(response: Response) -> None:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if response.method in ("GET", "HEAD") and response.status in (200, 206) and encoding not in ("identity", ""):
         response.close()
-        raise TransportError(
-            f"{shown(response.url)} came with Content-Encoding {quoted(encoding)}, which was not asked for: refused"
-        )
+        raise TransportError(f"{shown(response.url)} came with Content-Encoding {quoted(encoding)}, which was not asked for: refused")
 
 
 def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:
@@ -311,7 +307,5 @@ def _root_cause(error: BaseException) -> BaseException:
 def _reason(cause: BaseException) -> str:
     strerror = getattr(cause, "strerror", None)
     return (
-        strerror
-        if isinstance(strerror, str) and strerror
-        else (str(cause).rpartition("object at 0x")[2].partition(": ")[2] or str(cause))
+        strerror if isinstance(strerror, str) and strerror else (str(cause).rpartition("object at 0x")[2].partition(": ")[2] or str(cause))
     )

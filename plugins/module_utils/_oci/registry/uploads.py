@@ -71,9 +71,7 @@ class Session:
 class Upload:
     """One blob on its way to one repository: ``run`` returns when the registry has said that it is stored."""
 
-    def __init__(
-        self, client: Client, caller: Caller, repository: str, scopes: Scopes, desc: Descriptor, content: Opener
-    ) -> None:
+    def __init__(self, client: Client, caller: Caller, repository: str, scopes: Scopes, desc: Descriptor, content: Opener) -> None:
         self._client = client
         self._caller = caller
         self._repository = repository

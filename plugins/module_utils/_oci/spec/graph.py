@@ -29,9 +29,7 @@ def post_order(root: Descriptor, children: Children) -> t.List[Descriptor]:
             return
         seen.add(desc.digest)
         if depth > MAX_DEPTH or len(seen) > MAX_NODES:
-            raise InvalidError(
-                f"the graph is deeper than {MAX_DEPTH} levels or has more than {MAX_NODES} nodes (at {desc.digest})"
-            )
+            raise InvalidError(f"the graph is deeper than {MAX_DEPTH} levels or has more than {MAX_NODES} nodes (at {desc.digest})")
         for child in children(desc):
             visit(child, depth + 1)
         order.append(desc)

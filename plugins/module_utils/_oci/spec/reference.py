@@ -4,7 +4,7 @@
 
 """References: where content is, in a registry or in a layout.
 
-Registry: ``[docker://]host[:port]/repository[:tag][@digest]``, fully qualified (distribution-spec "Pulling manifests"; distribution/reference).
+Registry: ``[docker://]host[:port]/repository[:tag][@digest]``, fully qualified (distribution-spec, "Pulling manifests").
 Layout: ``oci:PATH[:REF|@DIGEST]`` and ``oci-archive:PATH[:REF|@DIGEST]``.
 """
 
@@ -126,7 +126,8 @@ def _parse_layout(rest: str, ref: t.Optional[str], archive: bool, text: str) -> 
     if colon and (":" in tag or "/" in tag):
         raise InvalidError(_ambiguous(text))
     if not path or (colon and not tag):
-        raise InvalidError(f"no {'ref after the colon' if path else 'path'} in {text!r} (expected oci:PATH, oci:PATH:REF or oci:PATH@DIGEST)")
+        what = "ref after the colon" if path else "path"
+        raise InvalidError(f"no {what} in {text!r} (expected oci:PATH, oci:PATH:REF or oci:PATH@DIGEST)")
     return LayoutReference(path, tag=tag or None, archive=archive)
 
 
@@ -154,7 +155,8 @@ def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
     if not slash or not _is_domain(registry):
         hint = "; to name a layout on disk, write oci:PATH" if text.startswith((".", "/", "~")) or text.endswith(".tar") else ""
         raise InvalidError(
-            f"not a fully qualified reference: {text!r} (expected host[:port]/repository[:tag][@digest], as docker.io/library/alpine:3{hint})"
+            f"not a fully qualified reference: {text!r} "
+            f"(expected host[:port]/repository[:tag][@digest], as docker.io/library/alpine:3{hint})"
         )
     _check_registry(registry, text)
     rest, at, digest_text = rest.partition("@")

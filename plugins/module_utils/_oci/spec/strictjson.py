@@ -30,9 +30,7 @@ def loads(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> t.Any:
         raise InvalidError(f"{what} is not UTF-8 (byte {error.start})") from error
     _check_depth(text, what)
     try:
-        document = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int, parse_float=_finite_float
-        )
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int, parse_float=_finite_float)
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:

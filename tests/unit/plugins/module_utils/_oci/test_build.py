@@ -46,7 +46,9 @@ def params(**given: t.Any) -> Params:
 class Build:
     """One build into a layout, as the module does it."""
 
-    def __init__(self, path: pathlib.Path, environment: t.Optional[t.Mapping[str, str]] = None, check: bool = False, **given: t.Any) -> None:
+    def __init__(
+        self, path: pathlib.Path, environment: t.Optional[t.Mapping[str, str]] = None, check: bool = False, **given: t.Any
+    ) -> None:
         target = Layout(str(path))
         overlay = Overlay(target)
         packer = Packer(overlay, Spool(None if check else str(path)), known_layers(target, "v1"))

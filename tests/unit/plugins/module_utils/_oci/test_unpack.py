@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import stat
 import threading
 import typing as t
@@ -190,9 +191,7 @@ def test_what_is_equal_is_neither_fetched_nor_touched(source: MemorySource, dest
     assert source.opened[opened:] == [Digest.of(b"2")] and (dest / "x" / "b").read_bytes() == b"2"
     after = state(dest)
     assert {path for path in after if after[path] != before.get(path)} == {str(dest / "x"), str(dest / "x" / "b")}
-    assert stats_of(plan) == Stats(
-        blobs_transferred=1, blobs_present=2, bytes_transferred=1, bytes_present=1 + len(tar_gz(*TREE))
-    )
+    assert stats_of(plan) == Stats(blobs_transferred=1, blobs_present=2, bytes_transferred=1, bytes_present=1 + len(tar_gz(*TREE)))
     unchanged = pull(source, root, dest)
     assert not unchanged.changed and state(dest) == after
 
@@ -385,9 +384,7 @@ def test_a_link_on_the_way_is_refused(source: MemorySource, dest: pathlib.Path, 
 
 
 @pytest.mark.parametrize("place", ["d", "d/sub"])
-def test_a_link_in_place_of_a_folder_is_refused(
-    source: MemorySource, dest: pathlib.Path, tmp_path: pathlib.Path, place: str
-) -> None:
+def test_a_link_in_place_of_a_folder_is_refused(source: MemorySource, dest: pathlib.Path, tmp_path: pathlib.Path, place: str) -> None:
     (dest / place).parent.mkdir(parents=True)
     (dest / place).symlink_to(outside(tmp_path))
     with pytest.raises(InvalidError, match=f"{place} is to be a folder"):
@@ -475,11 +472,27 @@ def test_a_broken_folder_blob_leaves_nothing(source: MemorySource, dest: pathlib
         assert tree(dest) == {"d": None}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_must_not_be_written(source: MemorySource, dest: pathlib.Path) -> None:
-    dest.mkdir(mode=0o555)
-    with pytest.raises(StorageError, match=f"destination {dest}: writing a: Permission denied"):
-        pull(source, source.artifact(source.file("a", b"1")), dest)
+@pytest.fixture(name="small_disk")
+def _small_disk() -> t.Iterator[None]:
+    """No file may have more than 4 KiB, as if the disk were full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_no_room_on_the_disk(source: MemorySource, dest: pathlib.Path) -> None:
+    large = os.urandom(5000)
+    dest.mkdir()
+    (dest / "a").write_bytes(b"old")
+    with pytest.raises(StorageError, match=f"^destination {dest}: writing a: File too large"):
+        pull(source, source.artifact(source.file("a", large)), dest)
+    with pytest.raises(StorageError, match=f"^destination {dest}: writing a temporary file for d: File too large"):
+        pull(source, source.artifact(source.folder("d", tar_gz(member("d/a", large)))), dest)
+    with pytest.raises(StorageError, match=f"^destination {dest}: writing d/a: File too large"):
+        pull(source, source.artifact(source.folder("d", tar_gz(member("d/a", bytes(5000))))), dest)
+    assert tree(dest) == {"a": b"old", "d": None}
 
 
 def test_pulls_at_the_same_time_do_not_mix(source: MemorySource, dest: pathlib.Path) -> None:

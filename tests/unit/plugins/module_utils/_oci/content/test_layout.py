@@ -13,7 +13,6 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout imp
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError
-
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import BLOB, TargetContract, store
 
 LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
@@ -97,12 +96,20 @@ def test_untag_takes_the_name_only(path: pathlib.Path) -> None:
     assert (path / "index.json").stat().st_ino == before
 
 
+def put_instead(place: pathlib.Path, kind: str, target: pathlib.Path) -> None:
+    if kind == "symlink":
+        place.symlink_to(target)
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+
+
 @pytest.mark.parametrize("name", ["index.json", "oci-layout"])
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "folder"])
 def test_documents_must_be_regular_files(path: pathlib.Path, name: str, kind: str) -> None:
     (path / name).rename(path.parent / name)
-    replacement = {"symlink": lambda: (path / name).symlink_to(path.parent / name), "fifo": lambda: os.mkfifo(path / name)}
-    replacement.get(kind, lambda: (path / name).mkdir())()
+    put_instead(path / name, kind, path.parent / name)
     with pytest.raises(InvalidError):
         Layout(str(path)).resolve("v1")
     with pytest.raises(InvalidError):
@@ -113,8 +120,7 @@ def test_documents_must_be_regular_files(path: pathlib.Path, name: str, kind: st
 def test_blobs_must_be_regular_files(path: pathlib.Path, kind: str) -> None:
     victim = blob(path, LAYER)
     victim.rename(path.parent / "elsewhere")
-    replacement = {"symlink": lambda: victim.symlink_to(path.parent / "elsewhere"), "fifo": lambda: os.mkfifo(victim)}
-    replacement.get(kind, victim.mkdir)()
+    put_instead(victim, kind, path.parent / "elsewhere")
     assert not Layout(str(path)).exists(LAYER)
     with pytest.raises(InvalidError):
         Layout(str(path)).fetch(LAYER)

@@ -191,9 +191,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.cut: t.Optional[int] = None
         self.changes: t.Dict[str, t.Optional[str]] = {}
         self.body = self._read_body()
-        seen = Seen(
-            self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, self.body, time.monotonic()
-        )
+        seen = Seen(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, self.body, time.monotonic())
         with self.registry.lock:
             self.registry.seen.append(seen)
             fault = next((one for one in self.registry.faults if one.method == self.command and one.path.search(self.path)), None)
@@ -272,9 +270,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             scope = f"repository:{repository}:{'pull' if action == 'pull' else 'pull,push'}"
             wanted = f',scope="{scope}"' if registry.scope_in_challenge else ""
             problem = ',error="insufficient_scope"' if held is not None else ""
-            self.failed(
-                401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",service="fake"{wanted}{problem}'}
-            )
+            self.failed(401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",service="fake"{wanted}{problem}'})
             return False
         return True
 

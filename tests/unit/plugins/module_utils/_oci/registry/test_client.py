@@ -145,9 +145,7 @@ class TestBearer:
     def test_scopes_that_grow_for_ever_are_not_run_after(self, registry: fake.FakeRegistry) -> None:
         for number in range(9):
             scope = f"repository:team/app{number}:pull"
-            registry.fault(
-                "HEAD", "", fake.answer(401, {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",scope="{scope}"'})
-            )
+            registry.fault("HEAD", "", fake.answer(401, {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",scope="{scope}"'}))
         with pytest.raises(RegistryError, match="401"):
             fake.Harness(registry).repository().resolve("v1")
         assert registry.methods() == ["HEAD", "GET", "HEAD", "GET", "HEAD"]
@@ -165,8 +163,7 @@ class TestBearer:
         harness = fake.Harness(registry)
         assert harness.repository("other/copy").mount(LAYER, harness.repository())
         assert (
-            "scope=repository%3Aother%2Fcopy%3Apull%2Cpush&scope=repository%3Ateam%2Fapp%3Apull"
-            in registry.asked("GET", "/token")[0].path
+            "scope=repository%3Aother%2Fcopy%3Apull%2Cpush&scope=repository%3Ateam%2Fapp%3Apull" in registry.asked("GET", "/token")[0].path
         )
         harness.repository().resolve("v1")
         assert len(registry.asked("GET", "/token")) == 1

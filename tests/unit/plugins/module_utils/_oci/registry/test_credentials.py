@@ -79,7 +79,11 @@ class TestOrder:
         assert look() is None
 
     def test_the_files_in_their_order(self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        places = [home / ".docker" / "config.json", home / ".config" / "containers" / "auth.json", tmp_path / "run" / "containers" / "auth.json"]
+        places = [
+            home / ".docker" / "config.json",
+            home / ".config" / "containers" / "auth.json",
+            tmp_path / "run" / "containers" / "auth.json",
+        ]
         for number, place in enumerate(places):
             write(place, auths={APP.registry: entry(str(number))})
             found = look()
@@ -186,7 +190,9 @@ class TestHelpers:
         write(home / ".docker" / "config.json", credsStore="fake", auths={APP.registry: {}})
         assert look(reference) == Credential(f"asked for {server}", "s")
 
-    def test_the_store_is_not_the_containers_tools(self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_store_is_not_the_containers_tools(
+        self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         make_helper(tmp_path, monkeypatch, "fake", self.ANSWER)
         write(home / ".config" / "containers" / "auth.json", credsStore="fake")
         assert look() is None

@@ -66,9 +66,7 @@ class TestContract(TargetContract):
 
 
 class TestResolve:
-    def test_is_one_head_that_accepts_all_types(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
-    ) -> None:
+    def test_is_one_head_that_accepts_all_types(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         repository = harness.repository()
         assert repository.resolve("v1") == stored
         assert dict(repository.requests) == {"HEAD": 1}
@@ -111,9 +109,7 @@ class TestResolve:
         with pytest.raises(MismatchError, match="answers with sha256"):
             harness.repository().resolve(stored.digest)
 
-    def test_a_digest_is_checked_against_the_document(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
-    ) -> None:
+    def test_a_digest_is_checked_against_the_document(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         registry.fault("HEAD", "/manifests/sha256", fake.header_changed(Content_Type=None))
         registry.fault("GET", "/manifests/sha256", fake.answer(200, {}, b'{"manifests": []}'))
         with pytest.raises(MismatchError, match="not the content of"):
@@ -203,9 +199,7 @@ class TestContent:
         assert repository.fetch_bytes(stored)
         assert {one.path for one in registry.seen} == {f"/v2/team/app/manifests/{stored.digest}"}
 
-    def test_a_size_that_is_not_the_descriptors(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
-    ) -> None:
+    def test_a_size_that_is_not_the_descriptors(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         registry.fault("HEAD", "/blobs/", fake.header_changed(Content_Length="9"))
         with pytest.raises(MismatchError, match="has 9 bytes, not 10000"):
             harness.repository().exists(LAYER)
@@ -230,9 +224,7 @@ class TestContent:
         with pytest.raises(TransportError, match=f"the answer is {status} "):
             harness.repository().fetch_bytes(LAYER)
 
-    def test_a_content_encoding_nobody_asked_for(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
-    ) -> None:
+    def test_a_content_encoding_nobody_asked_for(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         registry.fault("GET", "/blobs/", fake.header_changed(Content_Encoding="gzip"))
         with pytest.raises(TransportError, match="Content-Encoding gzip"):
             harness.repository().fetch_bytes(LAYER)
@@ -273,9 +265,7 @@ class TestManifests:
 
     def test_a_missing_blob_is_named(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         root, content, _blobs = image(BLOB)
-        errors = {
-            "errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": {"digest": str(LAYER.digest)}}]
-        }
+        errors = {"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": {"digest": str(LAYER.digest)}}]}
         registry.fault("PUT", "/manifests/", fake.answer(400, {}, json.dumps(errors).encode()))
         with pytest.raises(RegistryError, match=f"MANIFEST_BLOB_UNKNOWN: blob unknown: .*{LAYER.digest}"):
             harness.repository().tag(root, content, ["v1"])

@@ -50,9 +50,7 @@ class TestTime:
         registry.fault("GET", "", fake.drip(0.05, before_header), times=2)
         start = time.monotonic()
         with pytest.raises(TransportError, match="too slow a one"):
-            fake.Harness(registry, timeout=0.3, retries=1).repository().fetch_bytes(
-                Descriptor(LAYER.media_type, LAYER.digest, 100_000)
-            )
+            fake.Harness(registry, timeout=0.3, retries=1).repository().fetch_bytes(Descriptor(LAYER.media_type, LAYER.digest, 100_000))
         assert 0.6 < time.monotonic() - start < 3
 
     def test_time_that_the_reader_takes_does_not_count(self, registry: fake.FakeRegistry) -> None:
@@ -286,9 +284,7 @@ class TestTls:
         registry.close()
         other.close()
 
-    def test_through_a_proxy(
-        self, secure: fake.FakeRegistry, pki: pathlib.Path, proxy: t.Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_through_a_proxy(self, secure: fake.FakeRegistry, pki: pathlib.Path, proxy: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:proxy-password@127.0.0.1:{proxy.port}")
         proxy.tunnel = ("127.0.0.1", int(secure.host.partition(":")[2]))
         secure.host = "registry.invalid"

@@ -261,9 +261,7 @@ class TestChunks:
             push(harness, LARGE)
         assert not registry.asked("PATCH")
 
-    def test_a_broken_chunk_goes_on_where_the_registry_is(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool
-    ) -> None:
+    def test_a_broken_chunk_goes_on_where_the_registry_is(self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool) -> None:
         push_broken(registry, fake.reset)
         push(harness, LARGE, stream)
         assert uploads_of(registry)[-6:] == ["PATCH", "PATCH", "GET", "PATCH", "PATCH", "PUT"]
@@ -273,13 +271,9 @@ class TestChunks:
     ) -> None:
         push_broken(registry, take_half)
         push(harness, LARGE, stream)
-        assert [one.headers["content-range"] for one in registry.asked("PATCH")][
-            2
-        ] == f"{MIB + MIB // 2}-{2 * MIB + MIB // 2 - 1}"
+        assert [one.headers["content-range"] for one in registry.asked("PATCH")][2] == f"{MIB + MIB // 2}-{2 * MIB + MIB // 2 - 1}"
 
-    def test_out_of_order_goes_on_where_the_registry_is(
-        self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool
-    ) -> None:
+    def test_out_of_order_goes_on_where_the_registry_is(self, registry: fake.FakeRegistry, harness: fake.Harness, stream: bool) -> None:
         push_broken(registry, lose_last_chunk)
         push(harness, LARGE, stream)
         ranges = [one.headers["content-range"].partition("-")[0] for one in registry.asked("PATCH")]

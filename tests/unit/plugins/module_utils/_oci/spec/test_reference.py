@@ -107,7 +107,9 @@ def test_a_tag_said_apart() -> None:
         parse("localhost:5000/a", "not a tag")
 
 
-@pytest.mark.parametrize("text", ["alpine", "alpine:3", "library/alpine", "./x.tar:v1", "/srv/x", "localhost:99999/a", "a_b.com/x", "-a.com/x"])
+@pytest.mark.parametrize(
+    "text", ["alpine", "alpine:3", "library/alpine", "./x.tar:v1", "/srv/x", "localhost:99999/a", "a_b.com/x", "-a.com/x"]
+)
 def test_unqualified_and_impossible_hosts(text: str) -> None:
     with pytest.raises(InvalidError):
         parse(text)
