@@ -28,7 +28,8 @@ options:
       - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
         The latter form needs a layout that has just one manifest.
       - V(oci-archive:PATH:REF) is a layout tar.
-      - Relative paths start at the working directory of the module on the target.
+      - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
+        of the playbook, in an ad-hoc command the working directory.
     type: str
     required: true
   src_ref:
@@ -131,7 +132,7 @@ tags:
   returned: success
   type: dict
   sample: {"v1": {"before": null, "after": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}}
-skipped:
+skipped_layers:
   description: The digests of non-distributable layers, which are not copied.
   returned: success
   type: list
@@ -197,7 +198,7 @@ def run(module: AnsibleModule) -> None:
     if plan.changed and not module.check_mode:
         outcome = apply_copy(plan, source, target, params["concurrency"])
     result = copy_result(plan, outcome, dest.name, source, target)
-    module.exit_json(skipped=[desc.digest for desc in plan.skipped], **result)
+    module.exit_json(skipped_layers=[desc.digest for desc in plan.skipped], **result)
 
 
 def main() -> None:

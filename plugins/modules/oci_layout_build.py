@@ -22,7 +22,8 @@ options:
   path:
     description:
       - The layout. It is a folder, or a tar when it is one already, or does not exist and ends in V(.tar).
-      - Paths here and in O(layers) and O(files) are paths of the target. Relative ones start at the working directory of the module.
+      - Paths here and in O(layers) and O(files) are paths of the target. Relative ones start at the working directory of the
+        module. With the local connection that is the folder of the playbook, in an ad-hoc command the working directory.
     type: path
     required: true
   tag:

@@ -42,7 +42,8 @@ options:
       - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
         The latter form needs a layout that has just one manifest.
       - V(oci-archive:PATH:REF) is a layout tar.
-      - Relative paths start at the working directory of the module on the target.
+      - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
+        of the playbook, in an ad-hoc command the working directory.
     type: str
     required: true
   src_ref:
@@ -204,7 +205,7 @@ files:
     changed:
       description: Whether it was written, or its attributes were set. In check mode, whether that would be done.
       type: bool
-skipped:
+skipped_layers:
   description: The digests of layers without a title, which were left out.
   returned: success
   type: list
@@ -334,7 +335,7 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
             }
             for one in plan.items
         ],
-        "skipped": [desc.digest for desc in plan.selection.skipped],
+        "skipped_layers": [desc.digest for desc in plan.selection.skipped],
         "diff": {
             "before_header": path,
             "after_header": path,
