@@ -1,0 +1,99 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every example of the modules' documentation and of the README is run, twice: the second time nothing changes."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import importlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+from support import MODULES, succeed
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PINNED = re.compile(r"sha256:[0-9a-f]{64}")
+Tasks = t.List[t.Dict[str, t.Any]]
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[pathlib.Path, t.Dict[str, str]]:
+    """A folder for /srv and /opt with what the examples take for granted, and what their names stand for here."""
+    build = tmp_path / "srv" / "build"
+    (build / "rootfs" / "bin").mkdir(parents=True)
+    (build / "rootfs" / "bin" / "hello").write_text("#!/bin/sh\n")
+    (build / "assets").mkdir()
+    (build / "assets" / "logo.svg").write_text("<svg/>")
+    (build / "site.conf").write_text("listen 80\n")
+    (build / "hello.conf").write_text("greeting\n")
+    here = {
+        "/srv/": f"{tmp_path}/srv/",
+        "/opt/": f"{tmp_path}/opt/",
+        "localhost:5000/": f"{registry.host}/{repository}/local/",
+        "registry.example.com/": f"{registry.host}/{repository}/central/",
+        "edge.example.com:5000/": f"{registry.host}/{repository}/edge/",
+        "www-data": getpass.getuser(),
+    }
+    files = [{"src": str(build / "site.conf")}]
+    digest = succeed("oci_layout_build", {"path": str(tmp_path / "seed"), "tag": "v1", "files": files})["digest"]
+    central, local = here["registry.example.com/"], here["localhost:5000/"]
+    for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
+        succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
+    return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
+
+
+def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
+    for name, stand_in in here.items():
+        text = text.replace(name, stand_in)
+    return yaml.safe_load(PINNED.sub(here["pinned"], text))
+
+
+def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
+    """With the registry's options for whatever host the examples name: the real ones have TLS, and logins."""
+    registries = [{"host": registry.host, "plain_http": True}]
+    for task in tasks:
+        for block in (task, *task.get("block", [])):
+            block.get("module_defaults", {}).pop("group/lading.oci.registry", None)
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "module_defaults": {"group/lading.oci.registry": {"registries": registries}},
+        "tasks": tasks,
+        "handlers": [{"name": "Reload the web server", "ansible.builtin.debug": {"msg": "reloaded"}}],
+    }
+    playbook = folder / "playbook.yml"
+    playbook.write_text(yaml.safe_dump([play], sort_keys=False))
+    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
+    collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1"}
+    for expected in (r"changed=[1-9]", r"changed=0"):
+        command = [str(program), "--diff", str(playbook)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
+
+
+def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    tasks: Tasks = []
+    for name in ("oci_layout_build", "oci_copy", "oci_pull"):
+        tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
+    assert len(tasks) >= 11
+    run_twice(tasks, folder, registry)
+
+
+def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here)]
+    assert len(tasks) == 4
+    run_twice(tasks, folder, registry)
