@@ -169,6 +169,24 @@ def test_an_extracted_and_packed_layout_is_read(sources: pathlib.Path) -> None:
     assert Archive(str(sources / "packed.tar.gz")).resolve("v1").digest == digest
 
 
+BUILDKIT = LAYOUTS.parent / "buildkit"
+
+
+@pytest.mark.parametrize("name", ["two-names.tar", "two-platforms"])
+@pytest.mark.parametrize("ref", ["v1", "docker.io/library/hello-world:v1", "docker.io/library/other:v1"])
+def test_we_read_what_buildkit_wrote(name: str, ref: str, tmp_path: pathlib.Path, peers: t.Any, registry: t.Any, repository: str) -> None:
+    """The same ref.name twice, for two image names with one tag; an index with attestations."""
+    dest = f"{registry.host}/{repository}:v1"
+    arguments = {"src": f"oci:{BUILDKIT / name}", "src_ref": ref, "dest": dest, "dest_registry": HTTP}
+    done = succeed("oci_copy", arguments)
+    assert not succeed("oci_copy", arguments)["changed"]
+    assert f"Digest: {done['digest']}" in peer(
+        peers.require("oras"), "cp", "--from-oci-layout", "--to-plain-http", f"{BUILDKIT / name}:v1", f"{dest}-by-oras"
+    )
+    pulled = succeed("oci_pull", {"src": f"oci:{BUILDKIT / name}", "src_ref": ref, "dest": str(tmp_path / "files")})
+    assert not pulled["changed"] and "lading.oci.oci_copy" in pulled["msg"]
+
+
 def corpus() -> t.Iterator[t.Any]:
     for folder in ("zot-artifacts", "zot-images", "regclient-testrepo"):
         for name in Layout(str(LAYOUTS / folder)).index.names:

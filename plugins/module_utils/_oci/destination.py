@@ -174,11 +174,6 @@ class Destination:
                 return
             self._swept.add(parts)
             sweep(parent)
-            for name in os.listdir(parent):
-                found = stat_beneath(parent, name) if name.startswith(TEMP_PREFIX) else None
-                # A link carries no lock; the lock of the destination says that no other pull is at work.
-                if found is not None and stat.S_ISLNK(found.st_mode):
-                    os.unlink(name, dir_fd=parent)
 
     @contextlib.contextmanager
     def _doing(self, what: str, parts: Parts) -> t.Iterator[None]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ..spec.errors import InvalidError, NotFoundError
 from . import tar
 from .inflate import GZIP_MAGIC, inflated
-from .store import CHUNK
+from .slices import Slice
 
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
 _UNSUPPORTED = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
@@ -30,30 +30,6 @@ class Member:
     name: str
     offset: int
     size: int
-
-
-class Slice:
-    """The content of one member as a file of its own; many threads may each have one."""
-
-    def __init__(self, descriptor: int, member: Member) -> None:
-        self._descriptor = descriptor
-        self._member = member
-        self._position = 0
-
-    def read(self, size: int = CHUNK) -> bytes:
-        wanted = min(size, self._member.size - self._position)
-        if wanted <= 0:
-            return b""
-        chunk = os.pread(self._descriptor, wanted, self._member.offset + self._position)
-        self._position += len(chunk)
-        return chunk
-
-    def seek(self, position: int) -> int:
-        self._position = position
-        return position
-
-    def close(self) -> None:
-        """The descriptor belongs to the archive: it stays open for the other slices."""
 
 
 class ArchiveFile:
@@ -104,7 +80,7 @@ class ArchiveFile:
         member = self.members.get(name)
         if member is None:
             raise NotFoundError(f"no {name} in the tar")
-        return Slice(self._file.fileno(), member)
+        return Slice(self._file.fileno(), member.offset, member.size)
 
     def close(self) -> None:
         self._stack.close()

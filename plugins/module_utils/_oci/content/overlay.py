@@ -14,6 +14,7 @@ import typing as t
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import storage_errors
+from .slices import Slice
 from .store import CHUNK, Fetcher, RawReader
 
 # Opens the content from its start; may be called from several threads.
@@ -68,7 +69,7 @@ class Overlay(Fetcher):
     def add_spooled(self, desc: Descriptor, file: t.BinaryIO) -> None:
         """A file of the Spool, written to its end."""
         file.flush()
-        self.add(desc, lambda: _Shared(file))
+        self.add(desc, lambda: Slice(file.fileno(), 0, desc.size))
 
     def _exists(self, desc: Descriptor) -> bool:
         return desc.digest in self._added or self._base.exists(desc)
@@ -76,23 +77,3 @@ class Overlay(Fetcher):
     def _open(self, desc: Descriptor) -> RawReader:
         content = self._added.get(desc.digest)
         return content() if content is not None else self._base._open(desc)
-
-
-class _Shared:
-    """A spooled file from its start, with a position of its own: several threads may read it."""
-
-    def __init__(self, file: t.BinaryIO) -> None:
-        self._file = file
-        self._position = 0
-
-    def read(self, size: int = CHUNK) -> bytes:
-        chunk = os.pread(self._file.fileno(), size, self._position)
-        self._position += len(chunk)
-        return chunk
-
-    def seek(self, position: int) -> int:
-        self._position = position
-        return position
-
-    def close(self) -> None:
-        """The file belongs to the spool."""

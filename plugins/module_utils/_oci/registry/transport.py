@@ -182,9 +182,10 @@ class Transport:
         if isinstance(cause, ssl.SSLCertVerificationError):
             detail = quoted(cause.verify_message or cause)
             return TransportError(f"the TLS certificate of {host} is not trusted: {detail} (a private CA is named by ca_path)")
+        if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause).upper():
+            return TransportError(f"{host} does not answer with TLS (for a registry without TLS set plain_http)")
         if isinstance(cause, ssl.SSLError):
-            hint = " (for a registry without TLS set plain_http)" if "WRONG_VERSION" in str(cause).upper() else ""
-            return Interrupted(f"TLS with {host} failed: {quoted(cause)}{hint}")
+            return Interrupted(f"TLS with {host} failed: {quoted(cause)}")
         if type(cause).__name__ == "IncompleteRead":
             return Interrupted(f"{host} closed the connection before the end of its answer")
         if isinstance(cause, socket.timeout) or "timed out" in str(error).lower():

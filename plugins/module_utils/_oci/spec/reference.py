@@ -152,11 +152,11 @@ def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
     if text.startswith("docker://"):
         text = text[len("docker://") :]
     registry, slash, rest = text.partition("/")
+    if text.startswith((".", "/", "~")) or (not slash and text.partition(":")[0].endswith(".tar")):
+        raise InvalidError(f"not a reference to a registry: {text!r} (a layout on disk is written oci:PATH or oci:PATH:REF)")
     if not slash or not _is_domain(registry):
-        hint = "; to name a layout on disk, write oci:PATH" if text.startswith((".", "/", "~")) or text.endswith(".tar") else ""
         raise InvalidError(
-            f"not a fully qualified reference: {text!r} "
-            f"(expected host[:port]/repository[:tag][@digest], as docker.io/library/alpine:3{hint})"
+            f"not a fully qualified reference: {text!r} (expected host[:port]/repository[:tag][@digest], as docker.io/library/alpine:3)"
         )
     _check_registry(registry, text)
     rest, at, digest_text = rest.partition("@")

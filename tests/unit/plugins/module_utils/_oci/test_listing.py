@@ -103,6 +103,11 @@ def test_hostile_members(members: t.Any) -> None:
         listed(tar_gz(*members))
 
 
+def test_the_folder_itself_is_a_folder() -> None:
+    with pytest.raises(InvalidError, match="'d' is to be the folder itself, and is not a folder"):
+        listed(tar_gz(symlink("d", ".")))
+
+
 def test_a_pax_path_counts() -> None:
     info, content = member("d/harmless")
     info.pax_headers = {"path": "../" * 50 + "x" * 100}

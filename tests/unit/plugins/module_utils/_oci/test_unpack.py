@@ -8,6 +8,7 @@ import pathlib
 import resource
 import stat
 import threading
+import time
 import typing as t
 
 import pytest
@@ -177,6 +178,13 @@ def test_a_bad_title_ends_it_before_anything_is_written(source: MemorySource, de
     with pytest.raises(InvalidError, match="the title") as caught:
         pull(source, root, dest)
     assert not dest.exists() and str(caught.value).startswith("source memory: ") and "\x1b" not in str(caught.value)
+
+
+def test_a_graph_without_end_is_refused(source: MemorySource, dest: pathlib.Path) -> None:
+    layer = source.file("a", b"1").to_json()
+    many = [source.artifact(annotations={"number": str(number)}, layers=[layer] * 20_000) for number in range(6)]
+    with pytest.raises(InvalidError, match="more than 100000 layers"):
+        pull(source, source.index(*many), dest)
 
 
 # --- compared by digest
@@ -493,6 +501,8 @@ def test_no_room_on_the_disk(source: MemorySource, dest: pathlib.Path) -> None:
     with pytest.raises(StorageError, match=f"^destination {dest}: writing d/a: File too large"):
         pull(source, source.artifact(source.folder("d", tar_gz(member("d/a", bytes(5000))))), dest)
     assert tree(dest) == {"a": b"old", "d": None}
+    root = source.artifact(source.folder("d", tar_gz(member("d/a", large))))
+    assert pull(source, root, dest, check=True).changed, "check mode writes nothing, not even temporary files"
 
 
 def test_pulls_at_the_same_time_do_not_mix(source: MemorySource, dest: pathlib.Path) -> None:
@@ -517,6 +527,62 @@ def test_pulls_at_the_same_time_do_not_mix(source: MemorySource, dest: pathlib.P
     assert errors == []
     assert len({(dest / name).read_text().split()[1] for name in names}) == 1
     assert sorted(path.name for path in dest.iterdir()) == ["d", *names]
+
+
+def test_what_was_planned_is_compared_again_under_the_lock(source: MemorySource, dest: pathlib.Path) -> None:
+    """Another pull that came in between has replaced a file that was right when this one was planned."""
+    first = source.artifact(source.file("a", b"1"), source.file("b", b"1"))
+    second = source.artifact(source.file("a", b"2"), source.file("b", b"2"))
+    pull(source, first, dest)
+    (dest / "b").unlink()
+    parts = parts_of(source, first, dest)
+    plan = plan_unpack(parts)
+    pull(source, second, dest)
+    done = apply_unpack(plan, parts)
+    assert tree(dest) == {"a": b"1", "b": b"1"} and [one.changed for one in done.items] == [True, True]
+
+
+def parts_of(source: MemorySource, root: Descriptor, dest: pathlib.Path) -> Pull:
+    known, destination = Receipt(str(dest), pytest.fail), Destination(str(dest))
+    return Pull(source, select(source, root, known), destination, FolderBlobs(source, destination, known, Limits(), keep=True))
+
+
+class Slow(MemorySource):
+    """Gives the content ``slow`` byte by byte, once the content ``bad`` has failed, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = threading.Event()
+        self.given = 0
+
+    def _open(self, desc: Descriptor) -> t.Any:
+        if desc.size != 5000:
+            self.failed.set()
+            raise NotFoundError("bad")
+        return self
+
+    def read(self, _size: int) -> bytes:
+        assert self.failed.wait(10)
+        time.sleep(0.001)
+        self.given += 1
+        return b"x"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_first_fault_ends_the_other_transfers(dest: pathlib.Path, kind: str) -> None:
+    source = Slow()
+    layers = [getattr(source, kind)("slow", b"x" * 5000), getattr(source, kind)("bad", b"bad"), getattr(source, kind)("late", b"late")]
+    root = Descriptor.of(source.contents[source.artifact(*layers).digest], mediatype.OCI_MANIFEST)
+    known, destination = Receipt(str(dest), pytest.fail), Destination(str(dest))
+    document = Descriptor(root.media_type, root.digest, root.size, data=source.contents[root.digest])
+    blobs = FolderBlobs(source, destination, known, Limits(), keep=True)
+    parts = Pull(source, select(source, document, known), destination, blobs)
+    with pytest.raises(NotFoundError, match="source memory: bad: bad"):
+        apply_unpack(plan_unpack(parts), parts, concurrency=2)
+    assert source.given < 2500
 
 
 # --- the receipt

@@ -121,6 +121,12 @@ def test_other_transports_are_named(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["./x.tar:v1", "/srv/x", "~/x.tar", "hello-world.tar:v1", "../x"])
+def test_a_path_is_told_how_to_be_one(text: str) -> None:
+    with pytest.raises(InvalidError, match="written oci:PATH"):
+        parse(text)
+
+
 def test_digits_of_other_scripts_are_no_port_and_no_tag() -> None:
     for text in ("localhost:\u0665\u0660/a", "localhost:5000/a:\u0665", "localhost:5000/a:v1\n"):
         with pytest.raises(InvalidError):
