@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
-import tempfile
 import threading
 import typing as t
 
-from .content.beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
+from .content.beneath import (
+    NewFile,
+    default_mode,
+    folder,
+    folder_beneath,
+    open_beneath,
+    replace_link,
+    scratch_file,
+    stat_beneath,
+    sweep,
+)
 from .content.lock import locked
 from .content.store import CHUNK, VerifyingReader
 from .spec.descriptor import Descriptor
@@ -139,14 +147,7 @@ class Destination:
     def make_link(self, parts: Parts, target: str) -> None:
         """Put a symlink there, in place of what is not a folder."""
         with self._doing("linking", parts), self._parent(parts) as parent:
-            temp = TEMP_PREFIX + secrets.token_hex(8)
-            os.symlink(target, temp, dir_fd=parent)
-            try:
-                os.rename(temp, parts[-1], src_dir_fd=parent, dst_dir_fd=parent)
-            except BaseException:
-                os.unlink(temp, dir_fd=parent)
-                raise
-            os.fsync(parent)
+            replace_link(parent, parts[-1], target)
 
     def set_mode(self, parts: Parts, mode: int) -> None:
         """Give a file these permission bits, less the umask."""
@@ -155,11 +156,8 @@ class Destination:
 
     def scratch(self) -> t.BinaryIO:
         """A file without a name, in this folder or, while that does not exist, in the nearest one above."""
-        path = self.path
-        while not os.path.isdir(path) and path != os.path.dirname(path):
-            path = os.path.dirname(path)
-        with located(self.location), storage_errors(f"making a temporary file in {path}"):
-            return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=path, prefix=TEMP_PREFIX))
+        with located(self.location), storage_errors(f"making a temporary file for {self.path}"):
+            return scratch_file(self.path)
 
     @contextlib.contextmanager
     def _parent(self, parts: Parts) -> t.Iterator[int]:

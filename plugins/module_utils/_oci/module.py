@@ -108,6 +108,8 @@ def open_target(
 
 def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, Archive]:
     """The layout at ``path``: what is on disk decides; for a path that is not there, its name (``.tar`` is an archive)."""
+    if "\0" in path:
+        raise InvalidError(f"not a path: {path!r}")
     full = os.path.abspath(os.path.expanduser(path))
     if os.path.isdir(full):
         if archive:

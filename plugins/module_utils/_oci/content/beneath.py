@@ -16,6 +16,7 @@ import functools
 import os
 import secrets
 import stat
+import tempfile
 import typing as t
 
 from ..spec.errors import InvalidError, NotFoundError
@@ -39,6 +40,16 @@ def folder(path: str) -> t.Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def scratch_file(path: str) -> t.BinaryIO:
+    """A file without a name, in the folder ``path`` or, while that does not exist, in the nearest one above: on its file system.
+
+    Whatever ends the process, nothing is left over.
+    """
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=path, prefix=TEMP_PREFIX))
 
 
 @contextlib.contextmanager

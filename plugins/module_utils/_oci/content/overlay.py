@@ -8,41 +8,31 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import typing as t
 
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import storage_errors
+from .beneath import scratch_file
 from .slices import Slice
-from .store import CHUNK, Fetcher, RawReader
+from .store import Fetcher, RawReader
 
 # Opens the content from its start; may be called from several threads.
 OpenContent = t.Callable[[], RawReader]
 
 
 class Spool:
-    """Where a build puts large content: near ``path``, which may not exist yet. None keeps nothing (check mode: only hashed, counted).
-
-    Files have no name: whatever ends the process, nothing is left over.
-    """
+    """Where a build puts large content: near ``path``, which may not exist yet. None keeps nothing (check mode: only hashed, counted)."""
 
     def __init__(self, path: t.Optional[str]) -> None:
-        self._folder = None if path is None else _existing_folder(os.path.abspath(path))
+        self._path = None if path is None else os.path.abspath(path)
 
     def open(self) -> t.BinaryIO:
         """A file to write to."""
-        if self._folder is None:
+        if self._path is None:
             return t.cast(t.BinaryIO, _Discard())
-        with storage_errors(f"making a temporary file in {self._folder}"):
-            return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=self._folder, buffering=CHUNK))
-
-
-def _existing_folder(path: str) -> str:
-    """The nearest folder that is there: on the file system that the content is meant for."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
+        with storage_errors(f"making a temporary file for {self._path}"):
+            return scratch_file(self._path)
 
 
 class _Discard(io.RawIOBase):
