@@ -24,7 +24,7 @@ from .spec.errors import InvalidError, OCIError, located
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    from .content.store import Fetcher, Source, Target
+    from .content.store import Source, Target
     from .copy import CopyPlan, Outcome
     from .spec.descriptor import Descriptor
 
@@ -90,7 +90,7 @@ def open_source(
     """What ``text`` names, to read from."""
     with located(f"source {text}"):
         parsed = reference.parse(text, ref)
-        store = _open(module, parsed, options)
+        store = _open(module, parsed, options, writing=False)
         store.location = f"source {parsed}"
         return parsed, store
 
@@ -101,7 +101,7 @@ def open_target(
     """What ``text`` names, to write to; nothing is created yet."""
     with located(f"destination {text}"):
         parsed = reference.parse(text, ref)
-        store = _open(module, parsed, options)
+        store = _open(module, parsed, options, writing=True)
         store.location = f"destination {parsed}"
         return parsed, store
 
@@ -121,13 +121,13 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
 
 
 def _open(
-    module: AnsibleModule, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]]
+    module: AnsibleModule, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]], writing: bool
 ) -> t.Union[Layout, Archive, Repository]:
     if isinstance(parsed, reference.LayoutReference):
         if options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
         return open_layout(parsed.path, parsed.archive)
-    return open_repository(parsed, _options_for(module, parsed, options), module.warn)
+    return open_repository(parsed, _options_for(module, parsed, options), module.warn, writing)
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
@@ -153,7 +153,7 @@ def _same_host(host: str, parsed: reference.RegistryReference) -> bool:
     return host.lower() in (parsed.registry, parsed.host)
 
 
-def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.Optional[Fetcher], dst: Target) -> t.Dict[str, t.Any]:
+def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.Optional[Source], dst: Target) -> t.Dict[str, t.Any]:
     """What a module returns of a copy: of the run with its ``outcome``, of check mode without. ``name`` is the destination's."""
     return {
         "changed": plan.changed,

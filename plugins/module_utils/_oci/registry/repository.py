@@ -39,17 +39,19 @@ _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*?\brel=\"?next\"?", re.IGNORECASE)
 class Repository(Target):
     """Content and names of ``reference``'s repository; the tag and digest of the reference play no part.
 
-    ``requests`` counts all HTTP requests made for it by verb, retries, redirects and token requests among them.
+    ``requests`` counts all HTTP requests made for it by verb, retries, redirects and token requests among them. ``writing``: it will
+    be pushed to, so that every login asks for that too: one token then serves the whole run, and registries that make a repository
+    with its first push say 404, not 401, of one that is not there yet.
     """
 
-    def __init__(self, reference: RegistryReference, client: Client) -> None:
+    def __init__(self, reference: RegistryReference, client: Client, writing: bool = False) -> None:
         self.reference = reference
         self._client = client
         self._caller = Caller(lambda: find(reference, client.options))
         self.requests = self._caller.requests
         self._base = f"/v2/{reference.repository}"
-        self._pull = merge_scopes(repository_scope(reference.repository, "pull"))
         self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
+        self._scopes = self._push_scopes if writing else merge_scopes(repository_scope(reference.repository, "pull"))
 
     def tags(self) -> t.Iterator[str]:
         """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
@@ -219,7 +221,7 @@ class Repository(Target):
         headers: t.Optional[t.Mapping[str, str]] = None,
         **more: t.Any,
     ) -> Response:
-        return self._client.request(self._caller, Call(method, url, scopes or self._pull, headers or {}, **more))
+        return self._client.request(self._caller, Call(method, url, scopes or self._scopes, headers or {}, **more))
 
     def _content_url(self, desc: Descriptor) -> str:
         return self._manifest_url(desc.digest) if mediatype.is_manifest(desc.media_type) else f"{self._base}/blobs/{desc.digest}"
@@ -284,6 +286,8 @@ class _Pool:
 _POOL = _Pool()
 
 
-def open_repository(reference: RegistryReference, options: RegistryOptions, warn: t.Callable[[str], None]) -> Repository:
+def open_repository(
+    reference: RegistryReference, options: RegistryOptions, warn: t.Callable[[str], None], writing: bool = False
+) -> Repository:
     """The repository of a reference; nothing is asked of the registry yet. ``warn`` is told what the registry warns of."""
-    return Repository(reference, _POOL.client(reference.host, options, warn))
+    return Repository(reference, _POOL.client(reference.host, options, warn), writing)

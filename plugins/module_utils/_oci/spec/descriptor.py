@@ -38,7 +38,7 @@ class Descriptor:
         if not isinstance(document, dict):
             raise InvalidError(f"{what} is not a JSON object")
         media_type = document.get("mediaType")
-        if not mediatype.is_valid(media_type):
+        if not isinstance(media_type, str) or not mediatype.is_valid(media_type):
             raise InvalidError(f"{what} has no valid mediaType: {media_type!r}")
         size = document.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_SIZE:

@@ -41,18 +41,15 @@ def parse(desc: Descriptor, content: bytes) -> Manifest:
     document = strictjson.load_object(content, what)
     _check_shape(desc.media_type, document, what)
     subject = document.get("subject")
-    common = {
-        "media_type": desc.media_type,
-        "subject": Descriptor.parse(subject, f"subject of {what}") if subject is not None else None,
-        "artifact_type": document.get("artifactType") or "",
-        "annotations": parse_annotations(document.get("annotations"), what),
-    }
-    if mediatype.is_index(desc.media_type):
-        return Manifest(manifests=_descriptors(document.get("manifests"), f"manifests of {what}"), **common)
+    is_index = mediatype.is_index(desc.media_type)
     return Manifest(
-        config=Descriptor.parse(document.get("config"), f"config of {what}"),
-        layers=_descriptors(document.get("layers"), f"layers of {what}"),
-        **common,
+        media_type=desc.media_type,
+        config=None if is_index else Descriptor.parse(document.get("config"), f"config of {what}"),
+        layers=() if is_index else _descriptors(document.get("layers"), f"layers of {what}"),
+        manifests=_descriptors(document.get("manifests"), f"manifests of {what}") if is_index else (),
+        subject=Descriptor.parse(subject, f"subject of {what}") if subject is not None else None,
+        artifact_type=document.get("artifactType") or "",
+        annotations=parse_annotations(document.get("annotations"), what),
     )
 
 

@@ -14,9 +14,11 @@ import typing as t
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader, bytes_opener
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.login import Caller
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import Repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MismatchError, RegistryError, TransportError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import RegistryReference
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import image, store
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
@@ -101,6 +103,16 @@ class TestBearer:
         ]
         assert dict(repository.requests) == {"HEAD": 2, "GET": 2}
         assert "scope=repository%3Ateam%2Fapp%3Apull" in registry.asked("GET", "^/token")[0].path
+
+    def test_one_token_serves_a_whole_copy(self, registry: fake.FakeRegistry) -> None:
+        """A repository that is written asks for push at once: also while it only looks."""
+        client = fake.Harness(registry).client
+        repository = Repository(RegistryReference(registry.host, "team/new"), client, writing=True)
+        assert repository.lookup("v1") is None
+        desc = Descriptor.of(b"new layer", "application/octet-stream")
+        repository.push(desc, bytes_opener(desc, b"new layer"))
+        (token,) = registry.asked("GET", "^/token")
+        assert "scope=repository%3Ateam%2Fnew%3Apull%2Cpush" in token.path
 
     def test_with_a_password(self, registry: fake.FakeRegistry) -> None:
         registry.token_login = "user:the-password"
