@@ -43,12 +43,14 @@ class Layout(IndexedStore):
         return self._index
 
     def _read_index(self, root: int) -> LayoutIndex:
+        with contextlib.suppress(NotFoundError):
+            return _read_documents(root)
+        if _is_unfinished(root):
+            raise NotFoundError("the folder is empty, there is no OCI layout in it")
         try:
-            check_oci_layout(_read(root, _OCI_LAYOUT_FILE))
-            return LayoutIndex.parse(_read(root, _INDEX))
+            # Another process may have made the layout between the two looks.
+            return _read_documents(root)
         except NotFoundError as error:
-            if _is_unfinished(root):
-                raise NotFoundError("the folder is empty, there is no OCI layout in it") from error
             raise InvalidError(f"the folder is not an OCI layout: {error.message}") from error
 
     def _exists(self, desc: Descriptor) -> bool:
@@ -115,6 +117,11 @@ class Layout(IndexedStore):
 
 def _folder_of(desc: Descriptor) -> t.List[str]:
     return [_BLOBS, desc.digest.algorithm]
+
+
+def _read_documents(root: int) -> LayoutIndex:
+    check_oci_layout(_read(root, _OCI_LAYOUT_FILE))
+    return LayoutIndex.parse(_read(root, _INDEX))
 
 
 def _read(root: int, name: str) -> bytes:
