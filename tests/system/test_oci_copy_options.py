@@ -9,6 +9,8 @@ import base64
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -143,6 +145,27 @@ def test_options_for_a_layout_are_refused(tar: pathlib.Path) -> None:
     arguments = {"src": f"oci:{tar}:v1", "dest": f"oci:{tar.parent}/copy:v1"}
     assert "is a layout" in fail("oci_copy", {**arguments, "src_registry": HTTP})
     assert "is a layout" in fail("oci_copy", {**arguments, "dest_registry": HTTP})
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["let-in", "refused"])
+def test_no_secret_is_in_the_output(
+    secured: t.Dict[str, t.Any], secure_registry: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    """As Ansible runs it, with all that -vvvv and --diff show."""
+    password = "wrong needle" if wrong else secure_registry.password
+    monkeypatch.setenv("REGISTRY_PASSWORD", password)
+    options = login(secure_registry, password="{{ lookup('ansible.builtin.env', 'REGISTRY_PASSWORD') }}")
+    task = {"lading.oci.oci_copy": {**secured, "registries": [{"host": secure_registry.host, **options}]}}
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]
+    (tmp_path / "playbook.yml").write_text(json.dumps(play))
+    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": os.environ["PYTHONPATH"].split(os.pathsep)[0]}
+    command = [str(program), "-vvvv", "--diff", str(tmp_path / "playbook.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert (done.returncode != 0) == wrong, done.stdout
+    output = done.stdout + done.stderr
+    encoded = base64.b64encode(f"{secure_registry.username}:{password}".encode()).decode()
+    assert "needle" in password and "needle" not in output and encoded not in output
 
 
 class Edge(ThreadingHTTPServer):
