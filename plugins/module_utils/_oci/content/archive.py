@@ -22,7 +22,7 @@ from ..spec.strictjson import MAX_DOCUMENT
 from . import tar
 from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
 from .beneath import NewFile, default_mode, folder, sweep
-from .lock import locked
+from .lock import locked_file
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import CHUNK, Incoming, Opener, RawReader, bytes_opener
 
@@ -78,7 +78,7 @@ class Archive(IndexedStore):
     def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
         parent = os.path.dirname(self.path)
         os.makedirs(parent, exist_ok=True)
-        with folder(parent) as parent_fd, locked(parent_fd, parent):
+        with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
             sweep(parent_fd)
             old = self._reopened()
             new_index = (self._read_index(old) if old else LayoutIndex()).tagged(incoming.root, incoming.references)
@@ -128,7 +128,7 @@ class Archive(IndexedStore):
         """Remove a ref, and the blobs that it alone had kept. Nothing happens when there is no such ref."""
         parent = os.path.dirname(self.path)
         with located(self.location), storage_errors("removing a ref"):
-            with folder(parent) as parent_fd, locked(parent_fd, parent):
+            with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
                 sweep(parent_fd)
                 old = self._reopened()
                 if old is None:

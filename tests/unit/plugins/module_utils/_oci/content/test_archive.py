@@ -13,7 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming, bytes_opener
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError, OCIError, StorageError
@@ -141,6 +141,19 @@ def test_what_the_plan_relied_on_must_still_be_there(path: pathlib.Path) -> None
             archive.tag(root, manifest, ["v2"])
 
 
+def test_two_tars_in_one_folder_are_written_at_the_same_time(path: pathlib.Path) -> None:
+    other = path.parent / "other.tar"
+    root, manifest, blobs = image(b"slow")
+    slow = Archive(str(path))
+    with slow.receiving(Incoming(root, ("v2",), (*(desc for desc, _content in blobs), root))):
+        store(Archive(str(other)), ["v1"], b"quick")
+        for desc, content in blobs:
+            slow.push(desc, bytes_opener(desc, content))
+        slow.tag(root, manifest, ["v2"])
+    assert Archive(str(path)).index.names == ["v1", "v2"] and Archive(str(other)).index.names == ["v1"]
+    assert sorted(os.listdir(path.parent)) == ["image.tar", "other.tar"]
+
+
 def test_permission_bits_are_kept(path: pathlib.Path) -> None:
     path.chmod(0o640)
     store(Archive(str(path)), ["v2"], b"other")
@@ -265,7 +278,6 @@ def test_an_absent_archive_is_said_so(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_nested_manifest_is_found_by_digest(tmp_path: pathlib.Path) -> None:
-    from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import bytes_opener
     from ansible_collections.lading.oci.plugins.module_utils._oci.spec import strictjson
 
     path = str(tmp_path / "image.tar")

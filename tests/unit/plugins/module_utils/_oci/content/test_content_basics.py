@@ -29,7 +29,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath im
     sweep,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.inflate import inflated
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked, locked_file
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
@@ -189,6 +189,50 @@ class TestLock:
             with locked(descriptor, "the layout", wait=5):
                 pass
         assert os.listdir(tmp_path) == []
+
+    def test_files_are_locked_one_by_one(self, tmp_path: pathlib.Path) -> None:
+        for name in ("a.tar", "b.tar"):
+            (tmp_path / name).write_text(name)
+        with folder(str(tmp_path)) as descriptor:
+            with locked_file(descriptor, "a.tar", "a.tar"):
+                with pytest.raises(StorageError, match="a.tar is locked"), locked_file(descriptor, "a.tar", "a.tar", wait=0.1):
+                    pass
+                with locked_file(descriptor, "b.tar", "b.tar", wait=0.1), locked_file(descriptor, "new.tar", "new.tar", wait=0.1):
+                    pass
+            with locked_file(descriptor, "a.tar", "a.tar", wait=0.1):
+                pass
+        assert sorted(os.listdir(tmp_path)) == ["a.tar", "b.tar"]
+
+    def test_a_replaced_file_is_locked_anew(self, tmp_path: pathlib.Path) -> None:
+        """Who waited for the old file must not work beside the one who waits for the new."""
+        (tmp_path / "a.tar").write_text("old")
+        order: t.List[str] = []
+
+        def second() -> None:
+            with folder(str(tmp_path)) as mine, locked_file(mine, "a.tar", "a.tar", wait=10):
+                order.append((tmp_path / "a.tar").read_text())
+
+        with folder(str(tmp_path)) as descriptor:
+            with locked_file(descriptor, "a.tar", "a.tar"):
+                waiting = threading.Thread(target=second)
+                waiting.start()
+                with NewFile(descriptor) as new:
+                    new.write(b"new")
+                    new.commit("a.tar")
+                with locked_file(descriptor, "a.tar", "the new one", wait=1):
+                    pass
+                order.append("first")
+            waiting.join()
+        assert order == ["first", "new"] or order == ["new", "first"]
+
+    def test_a_file_that_is_made_meanwhile_is_locked_itself(self, tmp_path: pathlib.Path) -> None:
+        with folder(str(tmp_path)) as descriptor:
+            with locked_file(descriptor, "a.tar", "a.tar"):
+                with pytest.raises(StorageError), locked_file(descriptor, "b.tar", "b.tar", wait=0.1):
+                    pass
+            (tmp_path / "a.tar").write_text("made")
+            with locked_file(descriptor, "a.tar", "a.tar", wait=0.1), locked_file(descriptor, "b.tar", "b.tar", wait=0.1):
+                pass
 
     def test_threads_exclude_each_other(self, tmp_path: pathlib.Path) -> None:
         with folder(str(tmp_path)) as descriptor, locked(descriptor, "it"):
