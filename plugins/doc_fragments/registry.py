@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``registries`` for every module of the action group; ``src_registry`` and ``dest_registry`` for one side."""
+    """``registries`` for every module of the action group; ``src`` and what belongs to it; ``dest_registry``."""
 
     # Three times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
@@ -92,6 +92,23 @@ requirements:
 
     SOURCE = r"""
 options:
+  src:
+    description:
+      - Where the content comes from.
+      - V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST) is a registry. The host is never left out.
+        A leading V(docker://) is accepted.
+      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
+        The latter form needs a layout that has just one manifest.
+      - V(oci-archive:PATH:REF) is a layout tar.
+      - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
+        of the playbook, in an ad-hoc command the working directory.
+    type: str
+    required: true
+  src_ref:
+    description:
+      - The tag, ref or digest of O(src) when it is not in it. With this O(src) has the path alone, which may then contain colons.
+      - A full image name finds the image of that name in a layout that BuildKit wrote.
+    type: str
   src_registry:
     description:
       - How the registry of O(src) is reached. An error when O(src) is a layout.

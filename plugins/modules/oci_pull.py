@@ -34,22 +34,6 @@ extends_documentation_fragment:
   - lading.oci.registry
   - lading.oci.registry.source
 options:
-  src:
-    description:
-      - Where to pull from.
-      - V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST) is a registry. The host is never left out.
-        A leading V(docker://) is accepted.
-      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
-        The latter form needs a layout that has just one manifest.
-      - V(oci-archive:PATH:REF) is a layout tar.
-      - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
-        of the playbook, in an ad-hoc command the working directory.
-    type: str
-    required: true
-  src_ref:
-    description:
-      - The tag, ref or digest of O(src) when it is not in it. With this O(src) has the path alone, which may then contain colons.
-    type: str
   dest:
     description:
       - The folder to write to. It is created when it is missing.

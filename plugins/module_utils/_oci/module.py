@@ -88,22 +88,14 @@ def open_source(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Source]:
     """What ``text`` names, to read from."""
-    with located(f"source {text}"):
-        parsed = reference.parse(text, ref)
-        store = _open(module, parsed, options, writing=False)
-        store.location = f"source {parsed}"
-        return parsed, store
+    return _open_side(module, "source", text, ref, options)
 
 
 def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
     """What ``text`` names, to write to; nothing is created yet."""
-    with located(f"destination {text}"):
-        parsed = reference.parse(text, ref)
-        store = _open(module, parsed, options, writing=True)
-        store.location = f"destination {parsed}"
-        return parsed, store
+    return _open_side(module, "destination", text, ref, options)
 
 
 def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, Archive]:
@@ -120,14 +112,22 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
     return Layout(full)
 
 
-def _open(
-    module: AnsibleModule, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]], writing: bool
-) -> t.Union[Layout, Archive, Repository]:
-    if isinstance(parsed, reference.LayoutReference):
-        if options is not None:
+def _open_side(
+    module: AnsibleModule, side: str, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Tuple[reference.Reference, t.Union[Layout, Archive, Repository]]:
+    """The reference and its store, which names the side in its errors."""
+    with located(f"{side} {text}"):
+        parsed = reference.parse(text, ref)
+        store: t.Union[Layout, Archive, Repository]
+        if isinstance(parsed, reference.RegistryReference):
+            found = _options_for(module, parsed, options)
+            store = open_repository(parsed, found, module.warn, writing=side == "destination")
+        elif options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
-        return open_layout(parsed.path, parsed.archive)
-    return open_repository(parsed, _options_for(module, parsed, options), module.warn, writing)
+        else:
+            store = open_layout(parsed.path, parsed.archive)
+        store.location = f"{side} {parsed}"
+        return parsed, store
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
