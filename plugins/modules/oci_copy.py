@@ -12,6 +12,8 @@ description:
   - Makes a tag of a registry, a layout folder or a layout tar (Open Container Initiative, not Oracle Cloud) name the same
     manifest as O(src) does, with everything under it.
   - The digest is always kept. An index is copied with all its children.
+  - A source layout that does not exist is an error in a run. In check mode it is a warning, and the copy would be a change, because an
+    earlier task may make it.
   - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all.
 extends_documentation_fragment:
   - lading.oci.attributes
@@ -96,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest or index that was copied.
+  description: The digest of the manifest or index that was copied. Null in check mode when the source layout does not exist yet.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
@@ -106,7 +108,7 @@ reference:
   type: str
   sample: localhost:5000/hello-artifact@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 media_type:
-  description: The media type of the manifest or index.
+  description: The media type of the manifest or index. Null in check mode when the source layout does not exist yet.
   returned: success
   type: str
   sample: application/vnd.oci.image.index.v1+json
@@ -161,10 +163,12 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     copy_result,
     destination_tags,
     failing,
+    is_unmade,
     open_source,
     open_target,
     registries_argument_spec,
     side_argument_spec,
+    unmade_result,
 )
 
 
@@ -174,6 +178,9 @@ def run(module: AnsibleModule) -> None:
     at_least(1, concurrency=params["concurrency"])
     src, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     dest, target = open_target(module, params["dest"], params["dest_ref"], params["dest_registry"])
+    if module.check_mode and is_unmade(src):
+        module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
+        module.exit_json(skipped_layers=[], **unmade_result(dest, params["tags"], source, target))
     root = source.resolve(src.target)
     references = destination_tags(dest, params["tags"], root)
     plan = plan_copy(source, root, target, references, params["concurrency"])

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tools"))
 
 import peers as peer_tools  # noqa: E402
+from docker_engine import Engine  # noqa: E402
 from registry_server import Registry  # noqa: E402
 
 
@@ -71,6 +72,31 @@ def _secure_registry() -> t.Iterator[Registry]:
 def _client_registry() -> t.Iterator[Registry]:
     """As the secure one, and it wants a client certificate."""
     yield from _started(secure=True, client_ca=True)
+
+
+@pytest.fixture(scope="session", name="engine")
+def _engine(registry: t.Any) -> t.Iterator[Engine]:
+    """A Docker engine with buildx that has the registry as its mirror of Docker Hub."""
+    try:
+        engine = Engine(mirror=registry.host)
+    except peer_tools.Unavailable as error:
+        if os.environ.get("LADING_REQUIRE_PEERS") == "1":
+            pytest.fail(f"docker engine is missing: {error}")
+        pytest.skip(f"docker engine is missing: {error}")
+    with engine:
+        yield engine
+
+
+@pytest.fixture(name="docker")
+def _docker(engine: Engine, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The engine, with a configuration of the docker command that no other test uses."""
+    config = tmp_path / "docker-config"
+    (config / "cli-plugins").mkdir(parents=True)
+    plugin = pathlib.Path(engine.environment["DOCKER_CONFIG"], "cli-plugins", "docker-buildx")
+    (config / "cli-plugins" / "docker-buildx").symlink_to(plugin.resolve())
+    for name, value in {**engine.environment, "DOCKER_CONFIG": str(config)}.items():
+        monkeypatch.setenv(name, value)
+    return engine
 
 
 @pytest.fixture(name="repository")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import grp
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -58,26 +59,32 @@ def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
 
 def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
     """With the registry's options for whatever host the examples name: the real ones have TLS, and logins."""
-    registries = [{"host": registry.host, "plain_http": True}]
     for task in tasks:
         for block in (task, *task.get("block", [])):
             block.get("module_defaults", {}).pop("group/lading.oci.registry", None)
     play = {
         "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "module_defaults": {"group/lading.oci.registry": {"registries": registries}},
         "tasks": tasks,
         "handlers": [{"name": "Reload the web server", "ansible.builtin.debug": {"msg": "reloaded"}}],
     }
+    run_play_twice(play, folder, registry)
+
+
+def run_play_twice(play: t.Dict[str, t.Any], folder: pathlib.Path, registry: t.Any, changes: bool = True) -> None:
+    defaults = {"group/lading.oci.registry": {"registries": [{"host": registry.host, "plain_http": True}]}}
+    play = {"connection": "local", "gather_facts": False, **play, "module_defaults": defaults}
     playbook = folder / "playbook.yml"
     playbook.write_text(yaml.safe_dump([play], sort_keys=False))
+    expect_counts(["--diff", str(playbook)], changes)
+
+
+def expect_counts(arguments: t.Sequence[str], changes: bool = True) -> None:
+    """Run ansible-playbook twice: the first time something changes (unless it only looks), the second time nothing."""
     program = pathlib.Path(sys.executable).parent / "ansible-playbook"
     collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1"}
-    for expected in (r"changed=[1-9]", r"changed=0"):
-        command = [str(program), "--diff", str(playbook)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    for expected in (r"changed=[1-9]" if changes else r"changed=0", r"changed=0"):
+        done = subprocess.run([str(program), *arguments], capture_output=True, text=True, env=environment, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
 
@@ -94,6 +101,62 @@ def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], re
 def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here)]
+    tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here) if "hosts" not in task]
     assert len(tasks) == 4
     run_twice(tasks, folder, registry)
+
+
+def make_context(folder: pathlib.Path) -> None:
+    context = folder / "srv" / "build" / "hello"
+    (context / "docker").mkdir(parents=True)
+    for name in ("Dockerfile", "docker/Dockerfile"):
+        (context / name).write_text("FROM scratch\nCOPY Dockerfile /\n")
+
+
+@pytest.mark.usefixtures("docker")
+def test_the_builders_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    make_context(folder)
+    tasks = adapted(importlib.import_module(f"{MODULES}.oci_buildx_build").EXAMPLES.replace("{{ build_token }}", "a token"), here)
+    for task in adapted(importlib.import_module(f"{MODULES}.oci_buildx_builder").EXAMPLES, here):
+        options = task["lading.oci.oci_buildx_builder"]
+        # No cluster is here, no image of BuildKit, and what was removed would be made again.
+        if options.get("driver") != "kubernetes" and options.get("state") != "absent":
+            tasks.append({**task, "lading.oci.oci_buildx_builder": {**options, "bootstrap": False, "default": False}})
+    assert len(tasks) == 5
+    run_twice(tasks, folder, registry)
+
+
+ROLE_READMES = ("README.md", "roles/buildx/README.md", "roles/image_build/README.md", "roles/image_push/README.md")
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.parametrize("readme", ROLE_READMES)
+def test_the_roles_examples(readme: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    make_context(folder)
+    succeed("oci_copy", {"src": f"oci:{folder}/seed:v1", "dest": f"oci:{folder}/srv/images/hello-world.tar:v1"})
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / readme).read_text(), re.DOTALL)
+    plays = [play for block in blocks for play in adapted(block, here) if isinstance(play, dict) and "roles" in play]
+    assert plays
+    for play in plays:
+        for role in play["roles"]:
+            values = role.get("vars", {})
+            # Nothing is installed on this machine, nothing is started without its image; the registry has neither login nor TLS.
+            values.pop("buildx_install", None)
+            values.get("buildx_builder", {}).pop("bootstrap", None)
+            values.pop("image_push_registry", None)
+            for secret in values.get("image_build_secrets", []):
+                secret["value"] = "a token"
+        # Without a builder of its own the role buildx only looks.
+        changes = any(role.get("vars") for role in play["roles"])
+        run_play_twice({**play, "hosts": "localhost"}, folder, registry, changes)
+
+
+@pytest.mark.usefixtures("docker")
+def test_the_builders_playbook(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, repository: str) -> None:
+    folder, _here = place
+    make_context(folder)
+    values = {"build_context": f"{folder}/srv/build/hello", "build_dest": f"{folder}/hello.tar", "build_registry": registry.host}
+    values = {**values, "build_plain_http": "true", "build_repository": repository}
+    expect_counts(["lading.oci.build_and_push", "--extra-vars", json.dumps(values)])

@@ -68,7 +68,7 @@ def find(name: str) -> pathlib.Path:
         found = shutil.which(on_path)
         if found:
             return pathlib.Path(found)
-    with _locked(CACHE):
+    with locked(CACHE):
         return _from_package(name, tool)
 
 
@@ -77,7 +77,7 @@ def _from_package(name: str, tool: Tool) -> pathlib.Path:
     program = folder / "run" / tool.names[0]
     if not program.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _apt(tool.newer).unpack(tool.package, folder)
+        apt(tool.newer).unpack(tool.package, folder)
         inner = folder / "usr" / "bin" / tool.names[0]
         if not inner.exists():
             raise Unavailable(f"{name}: the package {tool.package} has no {inner.name}")
@@ -102,7 +102,7 @@ def _unpack_library(soname: str, folder: pathlib.Path, newer: bool) -> None:
     reasons = []
     for package in LIBRARIES.get(soname, ()):
         try:
-            _apt(newer).unpack(package, folder)
+            apt(newer).unpack(package, folder)
             return
         except Unavailable as error:
             reasons.append(str(error))
@@ -189,7 +189,8 @@ class Apt:
 
 
 @functools.lru_cache(maxsize=None)
-def _apt(newer: bool) -> Apt:
+def apt(newer: bool) -> Apt:
+    """Debian's newer suites, or this machine's own release. Raises Unavailable."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise Unavailable("this machine has no apt")
     release = _os_release()
@@ -241,7 +242,7 @@ def _os_release() -> t.Dict[str, str]:
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> t.Iterator[None]:
+def locked(folder: pathlib.Path) -> t.Iterator[None]:
     """Stages of a test run that go on at the same time fetch each thing once."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:

@@ -11,13 +11,11 @@ A registry that LADING_TEST_REGISTRY names already is used instead. The registry
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import http.client
 import ipaddress
 import os
 import pathlib
-import signal
 import socket
 import ssl
 import subprocess
@@ -27,10 +25,10 @@ import time
 import typing as t
 
 import peers
+import processes
 
 USERNAME, PASSWORD = "tester", "pass word: {needle}"
 _START_SECONDS = 20
-_PR_SET_PDEATHSIG = 1
 
 
 class Registry:
@@ -60,14 +58,11 @@ class Registry:
     def _start(self) -> None:
         program = str(peers.find("registry"))
         for _try in range(5):  # another process may take the free port first
-            self.host = f"127.0.0.1:{_free_port()}"
+            self.host = f"127.0.0.1:{processes.free_port()}"
             config = self.folder / "config.yml"
             config.write_text(self._config())
-            with (self.folder / "log").open("wb") as log:
-                self._process = subprocess.Popen(
-                    [program, "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
-                )
-            self._stack.callback(_stop, self._process)
+            self._process = processes.start([program, "serve", str(config)], self.folder / "log")
+            self._stack.callback(processes.stop, self._process)
             if self._wait():
                 return
         raise RuntimeError(f"the registry did not start: {(self.folder / 'log').read_text()[-2000:]}")
@@ -180,27 +175,6 @@ class _Authority:
         if not is_ca:
             builder = builder.add_extension(names, critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return t.cast(int, probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """Linux: the registry is killed when its starter dies, however that dies."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def main() -> int:

@@ -14,12 +14,12 @@ from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
 from .content.layout import Layout
-from .copy import requests_of, stats_of
+from .copy import Stats, requests_of, stats_of
 from .registry.options import RegistryOptions
 from .registry.repository import Repository, open_repository
 from .registry.transport import MissingRequests
 from .spec import mediatype, reference
-from .spec.errors import InvalidError, OCIError, located
+from .spec.errors import BuildError, InvalidError, OCIError, located
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -80,6 +80,8 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
         yield
     except MissingRequests as error:
         module.fail_json(msg=missing_required_lib("requests"), exception=str(error))
+    except BuildError as error:
+        module.fail_json(msg=str(error), build_log=error.log)
     except OCIError as error:
         module.fail_json(msg=str(error))
 
@@ -163,6 +165,33 @@ def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.
         "tags": {tag: {"before": desc.digest if desc else None, "after": plan.root.digest} for tag, desc in plan.current.items()},
         "stats": {**vars(stats_of(plan, outcome)), "requests": requests_of(src, dst)},
         "diff": _copy_diff(plan, name),
+    }
+
+
+def is_unmade(src: reference.Reference) -> bool:
+    """A layout at whose path there is nothing."""
+    return isinstance(src, reference.LayoutReference) and not os.path.lexists(os.path.abspath(os.path.expanduser(src.path)))
+
+
+def unmade_result(dest: reference.Reference, more: t.Sequence[str], src: Source, dst: Target) -> t.Dict[str, t.Any]:
+    """What check mode returns of a copy whose source is still to be made: all that is known is what the tags name now."""
+    names = [tag for tag in dict.fromkeys([dest.tag, *more]) if tag]
+    current = {tag: dst.lookup(tag) for tag in names}
+    digests = {tag: str(desc.digest) if desc else None for tag, desc in current.items()}
+    lines = {tag: f"{tag}: {digest or 'absent'}\n" for tag, digest in digests.items()}
+    return {
+        "changed": True,
+        "digest": None,
+        "reference": dest.name,
+        "media_type": None,
+        "tags": {tag: {"before": digest, "after": None} for tag, digest in digests.items()},
+        "stats": {**vars(Stats()), "requests": requests_of(src, dst)},
+        "diff": {
+            "before_header": dest.name,
+            "after_header": dest.name,
+            "before": "".join(lines.values()),
+            "after": "".join(f"{tag}: still to be made\n" for tag in names),
+        },
     }
 
 

@@ -11,13 +11,10 @@ are compared with what really stands on disk. Losing it costs the manifests' GET
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import stat
 import typing as t
 
-from .content.beneath import NewFile, folder, open_beneath, sweep
+from .cache import DAMAGE, CacheFile, dumps
 from .listing import CONTENT_DIGEST, Listing, Member
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
@@ -25,9 +22,6 @@ from .spec.errors import OCIError
 
 _VERSION = 1
 _KEPT_PULLS = 3
-_MAX_SIZE = 64 * 1024 * 1024
-# What reading a damaged file can raise.
-_DAMAGE = (OCIError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 class Receipt:
@@ -37,8 +31,7 @@ class Receipt:
     """
 
     def __init__(self, destination: str, warn: t.Callable[[str], None]) -> None:
-        self._name = hashlib.sha256(os.fsencode(destination)).hexdigest() + ".json"
-        self._folder = cache_folder()
+        self._file = CacheFile("pull", os.fsencode(destination))
         self._warn = warn
         self._stored = self._load()
         self._pulls: t.Dict[str, t.Any] = dict(self._stored)
@@ -46,14 +39,14 @@ class Receipt:
     def root(self, digest: Digest) -> t.Optional[Descriptor]:
         """The descriptor of a root that was pulled before."""
         pull = self._pulls.get(digest)
-        with contextlib.suppress(*_DAMAGE):
+        with contextlib.suppress(*DAMAGE):
             return Descriptor.parse(pull["root"]) if pull is not None else None
         return None
 
     def manifest(self, desc: Descriptor) -> t.Optional[bytes]:
         """The bytes of a manifest that was read before, verified."""
         for pull in self._pulls.values():
-            with contextlib.suppress(*_DAMAGE):
+            with contextlib.suppress(*DAMAGE):
                 content: bytes = pull["manifests"].get(desc.digest, "").encode("utf-8")
                 if len(content) == desc.size and Digest.of(content, desc.digest.algorithm) == desc.digest:
                     return content
@@ -62,7 +55,7 @@ class Receipt:
     def listing(self, desc: Descriptor, title: str) -> t.Optional[Listing]:
         """What the folder layer holds, when it was pulled under this title before."""
         for pull in self._pulls.values():
-            with contextlib.suppress(*_DAMAGE):
+            with contextlib.suppress(*DAMAGE):
                 rows = pull["folders"].get(_folder_key(desc, title))
                 if rows is not None:
                     return tuple(Member(tuple(path), *rest) for path, *rest in rows)
@@ -80,47 +73,28 @@ class Receipt:
         }
         self._pulls = dict(list(self._pulls.items())[-_KEPT_PULLS:])
         # Compared as JSON: tuples and lists are one there.
-        content = _dumps(self._pulls)
-        if content != _dumps(self._stored) and len(content) <= _MAX_SIZE:
-            self._save(content)
+        if dumps(self._document(self._pulls)) != dumps(self._document(self._stored)):
+            self._save()
 
     def _load(self) -> t.Dict[str, t.Any]:
-        with contextlib.suppress(*_DAMAGE):
-            with folder(self._folder) as cache, open_beneath(cache, [self._name]) as file:
-                state = os.fstat(file.fileno())
-                # A cache that somebody else may write could make a pull say that nothing has changed.
-                if state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o022 or state.st_size > _MAX_SIZE:
-                    return {}
-                document = json.loads(b"".join(iter(lambda: file.read(_MAX_SIZE), b"")))
-                return dict(document["pulls"]) if document.get("version") == _VERSION else {}
+        with contextlib.suppress(*DAMAGE):
+            document = self._file.load()
+            return dict(document["pulls"]) if document.get("version") == _VERSION else {}
         return {}
 
-    def _save(self, content: bytes) -> None:
+    def _save(self) -> None:
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            with folder(self._folder) as cache:
-                sweep(cache)
-                with NewFile(cache) as new:
-                    new.write(content)
-                    new.commit(self._name)
+            self._file.save(self._document(self._pulls))
         except (OCIError, OSError) as error:
             self._warn(
-                f"what this pull learned could not be stored in {self._folder} ({error}): the next run will read manifests again. "
+                f"what this pull learned could not be stored in {self._file.folder} ({error}): the next run will read manifests again. "
                 "Another place can be named by XDG_CACHE_HOME."
             )
 
-
-def cache_folder() -> str:
-    """``lading-oci/pull`` below XDG_CACHE_HOME, which is ~/.cache unless it is set to an absolute path (XDG Base Directory)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "lading-oci", "pull")
+    @staticmethod
+    def _document(pulls: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+        return {"version": _VERSION, "pulls": pulls}
 
 
 def _folder_key(desc: Descriptor, title: str) -> str:
     return " ".join([desc.digest, desc.annotations.get(CONTENT_DIGEST, ""), title])
-
-
-def _dumps(pulls: t.Mapping[str, t.Any]) -> bytes:
-    return json.dumps({"version": _VERSION, "pulls": pulls}, separators=(",", ":")).encode("ascii")

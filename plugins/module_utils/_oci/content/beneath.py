@@ -140,6 +140,11 @@ class NewFile:
             os.close(self._parent)
             raise
 
+    @property
+    def name(self) -> str:
+        """What it is called until it has its name, for a program that is to write it."""
+        return t.cast(str, self._temp)
+
     def write(self, content: bytes) -> None:
         """All of ``content``, at the current position."""
         view = memoryview(content)
@@ -162,7 +167,7 @@ class NewFile:
         _check_part(name, name)
         os.fchmod(self.fd, self.mode)
         os.fsync(self.fd)
-        os.rename(t.cast(str, self._temp), name, src_dir_fd=self._parent, dst_dir_fd=folder_fd)
+        os.rename(self.name, name, src_dir_fd=self._parent, dst_dir_fd=folder_fd)
         self._temp = None
         os.fsync(folder_fd)
 

@@ -98,6 +98,13 @@ class Layout(IndexedStore):
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
                 blob.commit_into(blobs, desc.digest.encoded)
 
+    def drop(self, desc: Descriptor) -> None:
+        """Remove a blob that was found to be damaged: one of the right size counts as stored until it is read."""
+        with located(self.location), storage_errors(f"removing {desc.digest}"):
+            with contextlib.suppress(NotFoundError, FileNotFoundError):
+                with folder(self.path) as root, folder_beneath(root, _folder_of(desc)) as blobs:
+                    os.unlink(desc.digest.encoded, dir_fd=blobs)
+
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
         self._push(root, bytes_opener(root, manifest))
         self._change_index(lambda index: index.tagged(root, references))

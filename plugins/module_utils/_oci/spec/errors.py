@@ -57,6 +57,18 @@ class StorageError(OCIError):
     """The file system refused: permission, space, a path of the wrong kind."""
 
 
+class ToolError(OCIError):
+    """A program that does part of the work failed; the message has its own words."""
+
+
+class BuildError(ToolError):
+    """A build failed. ``log``: the builder's own last lines."""
+
+    def __init__(self, message: str, log: t.Sequence[str]) -> None:
+        super().__init__(message)
+        self.log = [printable(line) for line in log]
+
+
 class TransportError(OCIError):
     """No usable answer came over the network."""
 

@@ -10,9 +10,10 @@ import stat
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.cache import cache_folder
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import tar
 from ansible_collections.lading.oci.plugins.module_utils._oci.listing import Member
-from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt, cache_folder
+from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 
@@ -126,6 +127,6 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     for value in ("relative", ""):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert cache_folder() == "/home/me/.cache/lading-oci/pull"
+        assert cache_folder("pull") == "/home/me/.cache/lading-oci/pull"
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
-    assert cache_folder() == "/var/cache/lading-oci/pull"
+    assert cache_folder("pull") == "/var/cache/lading-oci/pull"

@@ -1,0 +1,516 @@
+#!/usr/bin/python
+# Copyright (c) Contributors to the lading.oci project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: oci_buildx_build
+short_description: Build an image from a Dockerfile with docker buildx, when something that decides it has changed
+description:
+  - Runs C(docker buildx build) and puts the result into an OCI layout (tar or folder) or a registry (Open Container Initiative, not
+    Oracle Cloud).
+  - It is run only when it has to be. The context after its ignore file (contents, modes, links), the Dockerfile, arguments, secrets,
+    platforms, the attributes of the outputs, the builder's version and, as O(pull) says, the base images are compared with those of the
+    last build, and the result has to be where it was put, whole.
+  - A build that gives the digests that are there already is not a change.
+  - What the last build was made of is kept in C(~/.cache/lading-oci/build) (C(XDG_CACHE_HOME)). Secrets and arguments are in it as salted
+    digests. Without it the next run builds once more.
+extends_documentation_fragment:
+  - lading.oci.attributes
+  - lading.oci.attributes.actiongroup_registry
+  - lading.oci.registry
+attributes:
+  check_mode:
+    description:
+      - Says whether it would build, and why. Whether the result would have other digests is not known before.
+  diff_mode:
+    description:
+      - Shows what decides the result, as it was at the last build and as it is now.
+  idempotent:
+    description:
+      - With O(rebuild=always), and with a remote context that is not pinned to a commit, it builds each time. That is a change only
+        when the result has another digest.
+  platform:
+    description:
+      - Target systems that can be operated against. The C(docker) command with its C(buildx) plugin is needed there.
+options:
+  context:
+    description:
+      - The folder that is the build's context, or a remote context as buildx takes it, for example a git URL.
+      - A git URL that ends in C(#) and a whole commit digest is taken for unchanging. Other remote contexts are built each time.
+    type: str
+    required: true
+  dockerfile:
+    description:
+      - The Dockerfile. A relative path starts at O(context).
+      - V(Dockerfile) when not given.
+    type: str
+  outputs:
+    description:
+      - Where the result goes, one or several places.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      type:
+        description:
+          - V(oci) is an OCI layout on this host. V(registry) is pushed by BuildKit, with the credentials that the C(docker) command has.
+        type: str
+        choices: [oci, registry]
+        default: oci
+      dest:
+        description:
+          - The layout's path, for V(oci).
+          - It appears there whole or not at all.
+        type: path
+      tar:
+        description:
+          - Whether the layout is a tar, which holds this result and nothing else. V(false) is a folder, whose other refs stay.
+        type: bool
+        default: true
+      tags:
+        description:
+          - Names for this output, in place of O(tags).
+        type: list
+        elements: str
+        default: []
+      compression:
+        description:
+          - How new layers are compressed.
+        type: str
+        choices: [gzip, zstd, estargz, uncompressed]
+      compression_level:
+        description:
+          - The level of O(outputs[].compression), as that takes it.
+        type: int
+      force_compression:
+        description:
+          - Whether layers of base images are compressed anew as well.
+        type: bool
+        default: false
+      rewrite_timestamp:
+        description:
+          - Whether times in layers that are later than O(source_date_epoch) become that.
+        type: bool
+        default: false
+      insecure:
+        description:
+          - For V(registry), whether BuildKit may push over HTTP, and to hosts with unverified certificates. The lookups of this module
+            go by O(registries).
+        type: bool
+        default: false
+      attributes:
+        description:
+          - More exporter attributes of BuildKit by name, for example V({"oci-artifact": "true"}).
+        type: dict
+        default: {}
+  tags:
+    description:
+      - Names for the result, as C(--tag) takes them. In a layout the part after the colon becomes the ref.
+      - Without a tag it is V(latest). For a registry the host is never left out.
+    type: list
+    elements: str
+    default: []
+  args:
+    description:
+      - Build arguments. They can be seen in the process list and in the image's history. Use O(secrets) for secrets.
+    type: dict
+    default: {}
+  target:
+    description:
+      - The stage to build.
+    type: str
+  platforms:
+    description:
+      - The platforms to build for, for example V([linux/amd64, linux/arm64]).
+    type: list
+    elements: str
+    default: []
+  build_contexts:
+    description:
+      - More contexts by name. A folder, V(docker-image://NAME), V(oci-layout:///PATH:REF) (a layout folder), or a remote context.
+    type: dict
+    default: {}
+  secrets:
+    description:
+      - Secrets for C(RUN --mount=type=secret). Never in the command's arguments, nor in what this module returns.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description:
+          - The secret's name in the Dockerfile.
+        type: str
+        required: true
+      src:
+        description:
+          - A file on this host.
+        type: path
+      env:
+        description:
+          - A variable of the task's environment.
+        type: str
+      value:
+        description:
+          - The secret itself.
+        type: str
+  ssh:
+    description:
+      - Agent sockets or keys for C(RUN --mount=type=ssh), as C(--ssh) takes them.
+    type: list
+    elements: str
+    default: []
+  labels:
+    description:
+      - Labels for the image's config.
+    type: dict
+    default: {}
+  annotations:
+    description:
+      - Annotations for the manifest. A name may begin with a type, as C(index:).
+    type: dict
+    default: {}
+  provenance:
+    description:
+      - The provenance attestation, as C(--provenance) takes it, for example V(mode=max) or V(false).
+      - When not given, BuildKit attests what it pushes to a registry and not what goes into a layout. The two have the same digest
+        only when this is given.
+    type: str
+  sbom:
+    description:
+      - The SBOM attestation, as C(--sbom) takes it, for example V(true).
+    type: str
+  source_date_epoch:
+    description:
+      - The time that the build is to be dated to (RFC 3339, or seconds since 1970), for a reproducible result.
+      - The environment variable E(SOURCE_DATE_EPOCH) when not given.
+    type: str
+  cache_from:
+    description:
+      - Where BuildKit's cache comes from, as C(--cache-from) takes it.
+    type: list
+    elements: str
+    default: []
+  cache_to:
+    description:
+      - Where BuildKit's cache goes, as C(--cache-to) takes it.
+    type: list
+    elements: str
+    default: []
+  no_cache:
+    description:
+      - Whether a build does without BuildKit's cache. It does not cause one.
+    type: bool
+    default: false
+  no_cache_filter:
+    description:
+      - Stages that are built without BuildKit's cache.
+    type: list
+    elements: str
+    default: []
+  pull:
+    description:
+      - V(missing) does not look at base images. A moved tag of one causes no build.
+      - V(always) looks each base image of the last build up in its registry. One that has moved causes a build, which takes the new one.
+      - V(never) does not look either, and a build for another reason takes the very base images of the last build.
+    type: str
+    choices: [missing, always, never]
+    default: missing
+  base_mirrors:
+    description:
+      - For O(pull=always), the registry to ask in place of a base image's own, by host, for example V({"docker.io": "mirror.example.com"}).
+    type: dict
+    default: {}
+  rebuild:
+    description:
+      - V(auto) builds when it has to. V(always) builds in every run.
+    type: str
+    choices: [auto, always]
+    default: auto
+  builder:
+    description:
+      - The builder instance. Without it the current one.
+    type: str
+  network:
+    description:
+      - The network of C(RUN), as C(--network) takes it, for example V(none).
+    type: str
+  add_hosts:
+    description:
+      - Addresses by host name, for C(RUN).
+    type: dict
+    default: {}
+  allow:
+    description:
+      - Entitlements, as C(--allow) takes them.
+    type: list
+    elements: str
+    default: []
+  shm_size:
+    description:
+      - The size of C(/dev/shm) for C(RUN), for example V(256m).
+    type: str
+  docker_cli:
+    description:
+      - Path of the C(docker) command. Without it the one on C(PATH).
+    type: path
+  docker_host:
+    description:
+      - Address of the engine, for example V(unix:///run/user/1000/docker.sock). Without it that of the command's environment and context.
+    type: str
+requirements:
+  - docker with the buildx plugin 0.13 or newer (on the target)
+seealso:
+  - module: lading.oci.oci_buildx_builder
+  - module: lading.oci.oci_copy
+author:
+  - The lading.oci contributors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: From a Dockerfile to a layout tar
+  lading.oci.oci_buildx_build:
+    context: /srv/build/hello
+    tags: [hello-world:v1]
+    outputs:
+      - type: oci
+        dest: /srv/images/hello-world.tar
+
+- name: Two platforms, reproducible, into a layout folder beside other images
+  lading.oci.oci_buildx_build:
+    context: /srv/build/hello
+    tags: [hello-world:multi]
+    platforms: [linux/amd64, linux/arm64]
+    source_date_epoch: "2026-01-01T00:00:00Z"
+    outputs:
+      - type: oci
+        dest: /srv/images/layout
+        tar: false
+        rewrite_timestamp: true
+
+- name: With a secret, straight to a registry, following the base image's tag
+  lading.oci.oci_buildx_build:
+    context: /srv/build/hello
+    tags: ["localhost:5000/hello-built:v1"]
+    args:
+      VERSION: "1.4"
+    secrets:
+      - id: token
+        value: "{{ build_token }}"
+    pull: always
+    outputs:
+      - type: registry
+"""
+
+RETURN = r"""
+built:
+  description: Whether a build was run. In check mode, whether one would be.
+  returned: success
+  type: bool
+reasons:
+  description: Why it was built or would be, a line for each input that has changed and each result that is missing or damaged.
+  returned: success
+  type: list
+  elements: str
+  sample: ["context: modified src/main.c", "dockerfile: changed"]
+digest:
+  description: The digest of the result. Null in check mode when nothing has been built yet.
+  returned: success
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+outputs:
+  description: What each output was and is. In check mode and when nothing was built, what it is.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    type:
+      description: As in O(outputs[].type).
+      type: str
+    dest:
+      description: The layout's path, null for a registry.
+      type: str
+    before:
+      description: Refs or names with their digests before.
+      type: dict
+    after:
+      description: Refs or names with their digests after.
+      type: dict
+base_images:
+  description: The base images of the result, with their digests.
+  returned: success
+  type: dict
+  sample: {"alpine:latest": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}
+build_log:
+  description: The last lines of the build, from the step that failed.
+  returned: when the build fails
+  type: list
+  elements: str
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import inputs as parts
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.build import BuildPlan, Built, Record, apply_build, plan_build
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import REGISTRY, Definition, Output, parse_definition
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.places import FolderPlace, Place, RegistryPlace, TarPlace
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.versions import version_text
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing, open_layout, open_source, registries_argument_spec
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, RegistryReference
+
+
+def place_of(module: AnsibleModule, output: Output) -> Place:
+    """Where an output's result stands."""
+    if output.kind == REGISTRY:
+        opened = [open_source(module, tag, None, None) for tag in output.tags]
+        return RegistryPlace({t.cast(RegistryReference, name): store for name, store in opened})
+    return TarPlace(output) if output.tar else FolderPlace(output)
+
+
+def resolve_layout(found: LayoutReference) -> str:
+    """The digest of a ref in a layout folder."""
+    return open_layout(found.path).resolve(found.target).digest
+
+
+def run(module: AnsibleModule) -> None:
+    """Plan, build unless in check mode, report."""
+    params = module.params
+    definition = parse_definition(params, os.environ)
+    buildx = Buildx(module.run_command, params["docker_cli"], params["docker_host"])
+    places = [place_of(module, output) for output in definition.outputs]
+    record = Record(definition)
+    known = (record.inputs or {}).get("builder")
+    now = parts.gather(definition, version_text(buildx, params["builder"], known), record.salt, resolve_layout)
+
+    def resolve_image(name: RegistryReference) -> str:
+        host = params["base_mirrors"].get(name.registry, name.registry)
+        _name, store = open_source(module, f"{host}/{name.repository}:{name.tag}", None, None)
+        return store.resolve(name.tag).digest
+
+    look = resolve_image if params["pull"] == "always" else None
+    plan = plan_build(definition, places, record, now, params["rebuild"] == "always", look)
+    built = None
+    if plan.reasons and not module.check_mode:
+        built = apply_build(plan, definition, places, buildx, params["pull"] == "never")
+        remember(module, record, plan, built)
+    module.exit_json(**result(definition, plan, built, record))
+
+
+def remember(module: AnsibleModule, record: Record, plan: BuildPlan, built: Built) -> None:
+    """Keep what the build was made of, and hand on its warnings."""
+    for warning in built.warnings:
+        module.warn(warning)
+    try:
+        record.store(plan.inputs, built.bases, built.after)
+    except (OCIError, OSError) as error:
+        module.warn(
+            f"what this build was made of could not be stored in {record.folder} ({error}): the next run will build again. "
+            "Another place can be named by XDG_CACHE_HOME."
+        )
+
+
+def result(definition: Definition, plan: BuildPlan, built: t.Optional[Built], record: Record) -> t.Dict[str, t.Any]:
+    """What the module returns, of a run, of check mode, and when there was nothing to do."""
+    after = built.after if built else plan.before
+    digests = [digest for names in after for digest in names.values() if digest]
+    before_lines = parts.shown(record.inputs or {}) + [f"base image {name}: {digest}" for name, digest in sorted(record.bases.items())]
+    after_lines = parts.shown(plan.inputs, record.inputs) + [f"base image {name}: {digest}" for name, digest in sorted(plan.bases.items())]
+    header = ", ".join(output.dest or " ".join(output.tags) for output in definition.outputs)
+    return {
+        "changed": built.changed if built else bool(plan.reasons),
+        "built": bool(plan.reasons),
+        "reasons": list(plan.reasons),
+        "digest": digests[0] if digests else None,
+        "outputs": [
+            {"type": output.kind, "dest": output.dest, "before": dict(old), "after": dict(new)}
+            for output, old, new in zip(definition.outputs, plan.before, after)
+        ],
+        "base_images": dict(built.bases if built else plan.bases),
+        "diff": {
+            "before_header": header,
+            "after_header": header,
+            "before": "".join(f"{line}\n" for line in before_lines),
+            "after": "".join(f"{line}\n" for line in after_lines),
+        },
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "context": {"type": "str", "required": True},
+            "dockerfile": {"type": "str"},
+            "outputs": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "type": {"type": "str", "choices": ["oci", "registry"], "default": "oci"},
+                    "dest": {"type": "path"},
+                    "tar": {"type": "bool", "default": True},
+                    "tags": {"type": "list", "elements": "str", "default": []},
+                    "compression": {"type": "str", "choices": ["gzip", "zstd", "estargz", "uncompressed"]},
+                    "compression_level": {"type": "int"},
+                    "force_compression": {"type": "bool", "default": False},
+                    "rewrite_timestamp": {"type": "bool", "default": False},
+                    "insecure": {"type": "bool", "default": False},
+                    "attributes": {"type": "dict", "default": {}},
+                },
+                "required_by": {"compression_level": "compression"},
+            },
+            "tags": {"type": "list", "elements": "str", "default": []},
+            "args": {"type": "dict", "default": {}},
+            "target": {"type": "str"},
+            "platforms": {"type": "list", "elements": "str", "default": []},
+            "build_contexts": {"type": "dict", "default": {}},
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "id": {"type": "str", "required": True},
+                    "src": {"type": "path"},
+                    "env": {"type": "str"},
+                    "value": {"type": "str", "no_log": True},
+                },
+                "mutually_exclusive": [("src", "env", "value")],
+                "required_one_of": [("src", "env", "value")],
+            },
+            "ssh": {"type": "list", "elements": "str", "default": []},
+            "labels": {"type": "dict", "default": {}},
+            "annotations": {"type": "dict", "default": {}},
+            "provenance": {"type": "str"},
+            "sbom": {"type": "str"},
+            "source_date_epoch": {"type": "str"},
+            "cache_from": {"type": "list", "elements": "str", "default": []},
+            "cache_to": {"type": "list", "elements": "str", "default": []},
+            "no_cache": {"type": "bool", "default": False},
+            "no_cache_filter": {"type": "list", "elements": "str", "default": []},
+            "pull": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
+            "base_mirrors": {"type": "dict", "default": {}},
+            "rebuild": {"type": "str", "choices": ["auto", "always"], "default": "auto"},
+            "builder": {"type": "str"},
+            "network": {"type": "str"},
+            "add_hosts": {"type": "dict", "default": {}},
+            "allow": {"type": "list", "elements": "str", "default": []},
+            "shm_size": {"type": "str"},
+            "docker_cli": {"type": "path"},
+            "docker_host": {"type": "str"},
+            **registries_argument_spec(),
+        },
+        supports_check_mode=True,
+    )
+    with failing(module):
+        run(module)
+
+
+if __name__ == "__main__":
+    main()
