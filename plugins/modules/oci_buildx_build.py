@@ -103,7 +103,7 @@ options:
         default: false
       attributes:
         description:
-          - More exporter attributes of BuildKit by name, for example V({"oci-artifact": "true"}).
+          - More exporter attributes of BuildKit by name, for example C(oci-artifact) with the value V(true).
         type: dict
         default: {}
   tags:
@@ -221,7 +221,8 @@ options:
     default: missing
   base_mirrors:
     description:
-      - For O(pull=always), the registry to ask in place of a base image's own, by host, for example V({"docker.io": "mirror.example.com"}).
+      - For O(pull=always), the registry to ask in place of a base image's own, by host, for example C(docker.io) with the value
+        V(mirror.example.com).
     type: dict
     default: {}
   rebuild:

@@ -47,7 +47,7 @@ options:
     type: str
   driver_opts:
     description:
-      - Options of the driver by name, for example V({"network": "host"}) or V({"namespace": "builds"}).
+      - Options of the driver by name, for example C(network) with the value V(host), or C(namespace) with V(builds).
     type: dict
   buildkitd_config:
     description:

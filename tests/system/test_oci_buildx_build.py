@@ -14,6 +14,8 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.context import scan
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.ignore import IgnorePatterns
 from support import fail, peer, succeed, tree_state
 
 Arguments = t.Dict[str, t.Any]
@@ -354,3 +356,39 @@ def test_a_layout_as_build_context(arguments: Arguments, context: pathlib.Path, 
         arguments["build_contexts"] = {"base": f"oci-layout://{tmp_path}/base:v1"}
         assert build(arguments)["changed"]
         assert not build(arguments)["built"]
+
+
+IGNORE_FILES = [
+    "*.log\n**/*.tmp\nsub/*\n!sub/keep\n",
+    "*\n!sub/deep\n!**/x.c\n",
+    "sub\n!sub/deep/x.c\nsub/deep/*.c\n!sub/deep/y.c\n",
+    "[a-b]?c\n\\[x\\]\n/top\n sub/../other \n# comment\n**/deep/**\n",
+    "sub/deep\n!sub\n",
+    "**\n!top\n",
+]
+
+
+@pytest.mark.parametrize("ignore_file", IGNORE_FILES)
+def test_we_see_the_context_that_buildkit_sees(ignore_file: str, context: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What our ignore patterns leave in is what ``COPY . /`` copies."""
+    for name in (
+        "a.log",
+        "top",
+        "abc",
+        "[x]",
+        "sub/keep",
+        "sub/x.c",
+        "sub/deep/x.c",
+        "sub/deep/y.c",
+        "sub/z.tmp",
+        "other/x.c",
+        "other/top",
+    ):
+        (context / name).parent.mkdir(parents=True, exist_ok=True)
+        (context / name).write_text(name)
+    (context / ".dockerignore").write_text(ignore_file)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    peer("docker", "buildx", "build", context, "--file", tmp_path / "Dockerfile", "--output", f"type=local,dest={tmp_path}/out")
+    copied = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    patterns = IgnorePatterns.parse(ignore_file.encode())
+    assert sorted(scan(str(context), patterns)) == copied

@@ -150,6 +150,4 @@ def _read_metadata(path: str) -> t.Dict[str, t.Any]:
 
 
 def _image(name: str) -> reference.RegistryReference:
-    found = reference.parse(qualified(name))
-    assert isinstance(found, reference.RegistryReference)
-    return found
+    return t.cast(reference.RegistryReference, reference.parse(qualified(name)))

@@ -109,8 +109,7 @@ def _build_context(name: str, value: str, resolve_layout: ResolveLayout) -> t.Un
 def _layout_digest(name: str, value: str, resolve_layout: ResolveLayout) -> str:
     """The digest that the layout's ref has now: the ref may move."""
     with located(f"build_contexts[{name}]"):
-        found = reference.parse("oci:" + value[len(_OCI_LAYOUT) :])
-        assert isinstance(found, reference.LayoutReference)
+        found = t.cast(reference.LayoutReference, reference.parse("oci:" + value[len(_OCI_LAYOUT) :]))
         if not os.path.isdir(found.path):
             raise NotFoundError(f"{found.path} is no folder: BuildKit reads layouts from folders only, copy it there with oci_copy")
         return resolve_layout(found)

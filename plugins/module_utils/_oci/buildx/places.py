@@ -88,8 +88,12 @@ class _LayoutPlace:
                     self._new = None
 
     def _built(self) -> Archive:
-        assert self._new is not None, "keep() is called inside of receiving()"
-        return Archive(os.path.join(os.path.dirname(self.path), self._new.name))
+        return Archive(os.path.join(os.path.dirname(self.path), self._temp().name))
+
+    def _temp(self) -> NewFile:
+        if self._new is None:
+            raise RuntimeError("a result is kept inside of receiving(), and only there")
+        return self._new
 
 
 class TarPlace(_LayoutPlace):
@@ -113,9 +117,8 @@ class TarPlace(_LayoutPlace):
         built = self._built()
         if _names_of(built) == self.names() and self.damage() is None:
             return False
-        assert self._new is not None
         with storage_errors("putting the result in place"):
-            self._new.commit(os.path.basename(self.path))
+            self._temp().commit(os.path.basename(self.path))
         return True
 
 
