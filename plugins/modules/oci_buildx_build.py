@@ -40,8 +40,39 @@ options:
     description:
       - The folder that is the build's context, or a remote context as buildx takes it, for example a git URL.
       - A git URL that ends in C(#) and a whole commit digest is taken for unchanging. Other remote contexts are built each time.
+      - Needed unless O(bake) is given.
     type: str
-    required: true
+  bake:
+    description:
+      - Builds targets of bake files in place of O(context). C(docker buildx bake) reads the files.
+      - Each of O(outputs) names its target. The C(output) in the files is not used.
+      - Other options of the task are joined with the target's where they are mappings, and replace the target's otherwise.
+      - Targets are built one after the other, and each is compared with its own last build. A target that takes a context from another
+        target cannot be built.
+    type: dict
+    suboptions:
+      folder:
+        description:
+          - The folder with the bake files. Relative paths in them start here.
+        type: path
+        required: true
+      files:
+        description:
+          - The bake files. Without any those that C(docker buildx bake) finds by itself.
+        type: list
+        elements: str
+        default: []
+      vars:
+        description:
+          - Values for variables of the bake files.
+        type: dict
+        default: {}
+      set:
+        description:
+          - Values in place of those of targets, as C(--set) takes them, for example V(app.args.VERSION=2).
+        type: list
+        elements: str
+        default: []
   dockerfile:
     description:
       - The Dockerfile. A relative path starts at O(context).
@@ -70,6 +101,10 @@ options:
           - Whether the layout is a tar, which holds this result and nothing else. V(false) is a folder, whose other refs stay.
         type: bool
         default: true
+      bake_target:
+        description:
+          - With O(bake), the target whose result goes here.
+        type: str
       tags:
         description:
           - Names for this output, in place of O(tags).
@@ -304,9 +339,25 @@ EXAMPLES = r"""
     pull: always
     outputs:
       - type: registry
+
+- name: Targets of bake files
+  lading.oci.oci_buildx_build:
+    bake:
+      folder: /srv/build/hello
+      vars:
+        VERSION: "1.4"
+    outputs:
+      - bake_target: app
+        dest: /srv/images/app.tar
+      - bake_target: tools
+        dest: /srv/images/tools.tar
 """
 
 RETURN = r"""
+targets:
+  description: With O(bake), the results of each target, with the same keys. Those beside it are of all targets together.
+  returned: success, with O(bake)
+  type: dict
 built:
   description: Whether a build was run. In check mode, whether one would be.
   returned: success
@@ -318,7 +369,7 @@ reasons:
   elements: str
   sample: ["context: modified src/main.c", "dockerfile: changed"]
 digest:
-  description: The digest of the result. Null in check mode when nothing has been built yet.
+  description: The digest of the result, with O(bake) of the first target's. Null in check mode when nothing has been built yet.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
@@ -356,6 +407,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import bake
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import inputs as parts
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.build import BuildPlan, Built, Record, apply_build, plan_build
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
@@ -363,7 +415,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition 
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.places import FolderPlace, Place, RegistryPlace, TarPlace
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.versions import version_text
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing, open_layout, open_source, registries_argument_spec
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, RegistryReference
 
 
@@ -381,10 +433,47 @@ def resolve_layout(found: LayoutReference) -> str:
 
 
 def run(module: AnsibleModule) -> None:
-    """Plan, build unless in check mode, report."""
+    """Each build on its own: one, or one for each target of the bake files."""
     params = module.params
-    definition = parse_definition(params, os.environ)
     buildx = Buildx(module.run_command, params["docker_cli"], params["docker_host"])
+    if params["bake"] is None:
+        module.exit_json(**build(module, buildx, params))
+    names = target_names(params["outputs"])
+    targets = bake.read_targets(buildx, params["bake"], names)
+    results = {name: build(module, buildx, target_params(params, name, targets[name])) for name in names}
+    module.exit_json(targets=results, **joined(results))
+
+
+def target_names(outputs: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
+    """The bake targets that outputs name, each once."""
+    for number, output in enumerate(outputs):
+        if not output["bake_target"]:
+            raise InvalidError(f"outputs[{number}] needs bake_target: the target of the bake files whose result goes there")
+    return list(dict.fromkeys(output["bake_target"] for output in outputs))
+
+
+def target_params(params: t.Mapping[str, t.Any], name: str, target: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """The options of one target's build."""
+    return {**bake.merged(target, params), "outputs": [output for output in params["outputs"] if output["bake_target"] == name]}
+
+
+def joined(results: t.Mapping[str, t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
+    """What the module returns of all targets together."""
+    first = next(iter(results.values()))
+    return {
+        "changed": any(found["changed"] for found in results.values()),
+        "built": any(found["built"] for found in results.values()),
+        "reasons": [f"{name}: {reason}" for name, found in results.items() for reason in found["reasons"]],
+        "digest": first["digest"],
+        "outputs": [output for found in results.values() for output in found["outputs"]],
+        "base_images": {image: digest for found in results.values() for image, digest in found["base_images"].items()},
+        "diff": [found["diff"] for found in results.values()],
+    }
+
+
+def build(module: AnsibleModule, buildx: Buildx, params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Plan, build unless in check mode, report."""
+    definition = parse_definition(params, os.environ)
     places = [place_of(module, output) for output in definition.outputs]
     record = Record(definition)
     known = (record.inputs or {}).get("builder")
@@ -401,7 +490,7 @@ def run(module: AnsibleModule) -> None:
     if plan.reasons and not module.check_mode:
         built = apply_build(plan, definition, places, buildx, params["pull"] == "never")
         remember(module, record, plan, built)
-    module.exit_json(**result(definition, plan, built, record))
+    return result(definition, plan, built, record)
 
 
 def remember(module: AnsibleModule, record: Record, plan: BuildPlan, built: Built) -> None:
@@ -446,7 +535,16 @@ def result(definition: Definition, plan: BuildPlan, built: t.Optional[Built], re
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "context": {"type": "str", "required": True},
+            "context": {"type": "str"},
+            "bake": {
+                "type": "dict",
+                "options": {
+                    "folder": {"type": "path", "required": True},
+                    "files": {"type": "list", "elements": "str", "default": []},
+                    "vars": {"type": "dict", "default": {}},
+                    "set": {"type": "list", "elements": "str", "default": []},
+                },
+            },
             "dockerfile": {"type": "str"},
             "outputs": {
                 "type": "list",
@@ -456,6 +554,7 @@ def main() -> None:
                     "type": {"type": "str", "choices": ["oci", "registry"], "default": "oci"},
                     "dest": {"type": "path"},
                     "tar": {"type": "bool", "default": True},
+                    "bake_target": {"type": "str"},
                     "tags": {"type": "list", "elements": "str", "default": []},
                     "compression": {"type": "str", "choices": ["gzip", "zstd", "estargz", "uncompressed"]},
                     "compression_level": {"type": "int"},
@@ -507,6 +606,8 @@ def main() -> None:
             "docker_host": {"type": "str"},
             **registries_argument_spec(),
         },
+        mutually_exclusive=[("context", "bake")],
+        required_one_of=[("context", "bake")],
         supports_check_mode=True,
     )
     with failing(module):

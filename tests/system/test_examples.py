@@ -111,6 +111,7 @@ def make_context(folder: pathlib.Path) -> None:
     (context / "docker").mkdir(parents=True)
     for name in ("Dockerfile", "docker/Dockerfile"):
         (context / name).write_text("FROM scratch\nCOPY Dockerfile /\n")
+    (context / "docker-bake.hcl").write_text('variable "VERSION" {}\ntarget "app" {}\ntarget "tools" {}\n')
 
 
 @pytest.mark.usefixtures("docker")
@@ -123,7 +124,7 @@ def test_the_builders_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
         # No cluster is here, no image of BuildKit, and what was removed would be made again.
         if options.get("driver") != "kubernetes" and options.get("state") != "absent":
             tasks.append({**task, "lading.oci.oci_buildx_builder": {**options, "bootstrap": False, "default": False}})
-    assert len(tasks) == 5
+    assert len(tasks) == 6
     run_twice(tasks, folder, registry)
 
 

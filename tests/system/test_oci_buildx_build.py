@@ -392,3 +392,55 @@ def test_we_see_the_context_that_buildkit_sees(ignore_file: str, context: pathli
     copied = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     patterns = IgnorePatterns.parse(ignore_file.encode())
     assert sorted(scan(str(context), patterns)) == copied
+
+
+BAKE_FILE = """
+variable "VERSION" { default = "1" }
+target "app" {
+  context = "context"
+  args = { VERSION = VERSION }
+  tags = ["app:v1"]
+  secret = ["id=token,src=token"]
+  annotations = ["a=b"]
+  attest = ["type=provenance,mode=max"]
+  output = ["type=oci,dest=kept.tar"]
+}
+target "tools" {
+  context = "context"
+  platforms = ["linux/amd64", "linux/arm64"]
+  tags = ["tools:v1"]
+}
+target "linked" { contexts = { base = "target:app" } }
+group "all" { targets = ["app", "tools"] }
+"""
+
+
+@pytest.mark.usefixtures("context")
+def test_bake(tmp_path: pathlib.Path) -> None:
+    """Each target on its own: an input of one does not build the other."""
+    (tmp_path / "docker-bake.hcl").write_text(BAKE_FILE)
+    (tmp_path / "token").write_text("s3cret")
+    (tmp_path / "kept.tar").write_text("a file that the bake file names as its output")
+    outputs = [{"bake_target": name, "dest": str(tmp_path / f"{name}.tar")} for name in ("app", "tools")]
+    arguments = {"bake": {"folder": str(tmp_path)}, "outputs": outputs}
+    planned = build(arguments, check=True)
+    assert planned["built"] and not (tmp_path / "app.tar").exists()
+    done = build(arguments)
+    assert done["changed"] and done["diff"] == planned["diff"] and set(done["targets"]) == {"app", "tools"}
+    assert peer("tar", "xOf", tmp_path / "app.tar", "index.json").count("app:v1") == 1
+    assert not build(arguments)["built"]
+    moved = build({**arguments, "bake": {"folder": str(tmp_path), "vars": {"VERSION": "2"}}})
+    assert moved["reasons"] == ["app: argument VERSION: changed"] and not moved["targets"]["tools"]["built"]
+    assert (tmp_path / "kept.tar").read_text().startswith("a file")
+    for name, says in (("linked", "from another target"), ("all", "is a group"), ("nobody", "nobody")):
+        wrong = [{"bake_target": name, "dest": str(tmp_path / "x.tar")}]
+        assert says in fail("oci_buildx_build", {**arguments, "outputs": wrong})
+    assert "needs bake_target" in fail("oci_buildx_build", {**arguments, "outputs": [{"dest": str(tmp_path / "x.tar")}]})
+
+
+def test_cache_goes_out_and_comes_back(arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    cache = f"type=local,dest={tmp_path}/cache"
+    build({**arguments, "cache_to": [cache]})
+    assert (tmp_path / "cache" / "index.json").exists()
+    again = build({**arguments, "cache_from": [f"type=local,src={tmp_path}/cache"], "rebuild": "always"})
+    assert again["built"] and not again["changed"]

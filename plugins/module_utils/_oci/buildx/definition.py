@@ -81,7 +81,7 @@ class Definition:
 
     @property
     def is_remote(self) -> bool:
-        return _REMOTE.match(self.context) is not None
+        return is_remote(self.context)
 
     @property
     def is_pinned(self) -> bool:
@@ -113,6 +113,11 @@ class Definition:
         return ["build", *words, "--", self.context]
 
 
+def is_remote(context: str) -> bool:
+    """Whether BuildKit takes it for a remote context, not for a path."""
+    return _REMOTE.match(context) is not None
+
+
 def csv_record(fields: t.Iterable[str]) -> str:
     """One record of RFC 4180, as buildx's options that take key=value,... are parsed."""
     return ",".join('"' + text.replace('"', '""') + '"' if set(text) & set('",\n') else text for text in fields)
@@ -129,7 +134,7 @@ def _secret_words(secret: Secret, number: int) -> str:
 
 def parse_definition(params: Params, environment: t.Mapping[str, str]) -> Definition:
     """The build that the module's options describe. Raises InvalidError and NotFoundError before anything is run."""
-    context = params["context"] if _REMOTE.match(params["context"]) else _folder(params["context"], "context")
+    context = params["context"] if is_remote(params["context"]) else _folder(params["context"], "context")
     epoch = _epoch(params["source_date_epoch"], environment)
     return Definition(
         context=context,
@@ -154,7 +159,7 @@ def _folder(path: str, what: str) -> str:
 
 
 def _dockerfile(context: str, given: t.Optional[str]) -> str:
-    if _REMOTE.match(context):
+    if is_remote(context):
         return given or "Dockerfile"
     path = os.path.normpath(os.path.join(context, os.path.expanduser(given or "Dockerfile")))
     if not os.path.isfile(path):
@@ -228,7 +233,7 @@ def _exporter_attributes(item: Params, epoch: t.Optional[int], what: str) -> t.D
 
 
 def _build_context(name: str, value: str) -> str:
-    if "://" in value or _REMOTE.match(value):
+    if "://" in value or is_remote(value):
         return value
     return _folder(value, f"build_contexts[{name}]")
 
