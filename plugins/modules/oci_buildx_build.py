@@ -289,6 +289,10 @@ options:
     description:
       - The size of C(/dev/shm) for C(RUN), for example V(256m).
     type: str
+  metadata_file:
+    description:
+      - Where to put BuildKit's metadata of the build (JSON), each time that it builds.
+    type: path
   docker_cli:
     description:
       - Path of the C(docker) command. Without it the one on C(PATH).
@@ -409,7 +413,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import bake
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import inputs as parts
-from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.build import BuildPlan, Built, Record, apply_build, plan_build
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.build import (
+    BuildPlan,
+    Built,
+    Record,
+    apply_build,
+    plan_build,
+    write_file,
+)
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import REGISTRY, Definition, Output, parse_definition
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.places import FolderPlace, Place, RegistryPlace, TarPlace
@@ -446,6 +457,8 @@ def run(module: AnsibleModule) -> None:
 
 def target_names(outputs: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
     """The bake targets that outputs name, each once."""
+    if not outputs:
+        raise InvalidError("outputs is empty: name the bake targets to build, and where their results go")
     for number, output in enumerate(outputs):
         if not output["bake_target"]:
             raise InvalidError(f"outputs[{number}] needs bake_target: the target of the bake files whose result goes there")
@@ -489,6 +502,8 @@ def build(module: AnsibleModule, buildx: Buildx, params: t.Mapping[str, t.Any]) 
     built = None
     if plan.reasons and not module.check_mode:
         built = apply_build(plan, definition, places, buildx, params["pull"] == "never")
+        if params["metadata_file"]:
+            write_file(params["metadata_file"], built.metadata)
         remember(module, record, plan, built)
     return result(definition, plan, built, record)
 
@@ -602,11 +617,12 @@ def main() -> None:
             "add_hosts": {"type": "dict", "default": {}},
             "allow": {"type": "list", "elements": "str", "default": []},
             "shm_size": {"type": "str"},
+            "metadata_file": {"type": "path"},
             "docker_cli": {"type": "path"},
             "docker_host": {"type": "str"},
             **registries_argument_spec(),
         },
-        mutually_exclusive=[("context", "bake")],
+        mutually_exclusive=[("context", "bake"), ("metadata_file", "bake")],
         required_one_of=[("context", "bake")],
         supports_check_mode=True,
     )

@@ -185,6 +185,11 @@ def test_what_does_not_decide_the_result_builds_nothing(name: str, arguments: Ar
     assert (result["changed"], result["built"], result["reasons"]) == (False, False, [])
 
 
+def test_metadata_file(arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    result = build({**arguments, "metadata_file": str(tmp_path / "metadata.json")})
+    assert json.loads((tmp_path / "metadata.json").read_text())["containerimage.digest"] == result["digest"]
+
+
 def test_a_build_with_the_same_result_is_no_change(arguments: Arguments, tmp_path: pathlib.Path) -> None:
     """BuildKit stamps each tar with the time: the old one stays."""
     first = build(arguments)
@@ -435,6 +440,7 @@ def test_bake(tmp_path: pathlib.Path) -> None:
     for name, says in (("linked", "from another target"), ("all", "is a group"), ("nobody", "nobody")):
         wrong = [{"bake_target": name, "dest": str(tmp_path / "x.tar")}]
         assert says in fail("oci_buildx_build", {**arguments, "outputs": wrong})
+    assert "outputs is empty" in fail("oci_buildx_build", {**arguments, "outputs": []})
     assert "needs bake_target" in fail("oci_buildx_build", {**arguments, "outputs": [{"dest": str(tmp_path / "x.tar")}]})
 
 

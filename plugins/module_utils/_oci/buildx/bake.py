@@ -55,7 +55,9 @@ def merged(target: Params, task: Params) -> t.Dict[str, t.Any]:
 def _options(name: str, target: Params, folder: str) -> t.Dict[str, t.Any]:
     unknown = sorted(set(target) - set(_SAME) - set(_TURNED))
     if unknown:
-        raise InvalidError(f"the bake target {name!r} has {unknown[0]}, which cannot be compared with an earlier build: leave it out")
+        raise InvalidError(
+            f"the bake target {name!r} has {unknown[0]}, which is not taken from bake files: give it as an option of the task"
+        )
     options = {option: target[field] for field, option in _SAME.items() if field in target}
     options["context"] = _path(str(target.get("context") or "."), folder)
     options["dockerfile"] = target.get("dockerfile") or "Dockerfile"
@@ -66,7 +68,9 @@ def _options(name: str, target: Params, folder: str) -> t.Dict[str, t.Any]:
     for field, option in (("cache-from", "cache_from"), ("cache-to", "cache_to")):
         options[option] = [csv_record(f"{key}={value}" for key, value in sorted(item.items())) for item in target.get(field) or []]
     for item in target.get("attest") or []:
-        options[str(item.get("type"))] = _attestation(item)
+        if item.get("type") not in ("provenance", "sbom"):
+            raise InvalidError(f"the bake target {name!r} has an attestation of type {item.get('type')!r}: expected provenance or sbom")
+        options[item["type"]] = _attestation(item)
     return options
 
 

@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..cache import CacheFile
+from ..content.beneath import NewFile, default_mode, folder
 from ..spec import reference, strictjson
 from ..spec.errors import storage_errors
 from . import inputs as parts
@@ -79,6 +80,7 @@ class Built:
     changed: bool
     warnings: t.Tuple[str, ...]
     bases: t.Mapping[str, str]
+    metadata: bytes
 
 
 def plan_build(
@@ -138,15 +140,24 @@ def apply_build(plan: BuildPlan, definition: Definition, places: t.Sequence[Plac
             values = [secret.value for secret in definition.secrets if secret.value]
             raise report.failure(answer.err or answer.out, values)
         replaced = [place.keep() for place in places]
-        known = _read_metadata(metadata)
+        told = _read_file(metadata)
+    known = strictjson.load_object(told, "BuildKit's metadata file")
     after = tuple(place.names() for place in places)
     bases = pinned and plan.bases or report.base_images(known)
-    return Built(after, any(replaced) or after != plan.before, tuple(report.warnings(known)), bases)
+    return Built(after, any(replaced) or after != plan.before, tuple(report.warnings(known)), bases, told)
 
 
-def _read_metadata(path: str) -> t.Dict[str, t.Any]:
+def write_file(path: str, content: bytes) -> None:
+    """A file that is there whole or not at all."""
+    full = os.path.abspath(os.path.expanduser(path))
+    with storage_errors(f"writing {path}"), folder(os.path.dirname(full)) as parent, NewFile(parent, default_mode()) as new:
+        new.write(content)
+        new.commit(os.path.basename(full))
+
+
+def _read_file(path: str) -> bytes:
     with storage_errors(f"reading {path}"), open(path, "rb") as file:
-        return strictjson.load_object(file.read(), "BuildKit's metadata file")
+        return file.read()
 
 
 def _image(name: str) -> reference.RegistryReference:

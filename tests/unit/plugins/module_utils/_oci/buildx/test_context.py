@@ -176,7 +176,7 @@ def test_a_tree_deeper_than_the_stack(tmp_path: pathlib.Path) -> None:
     here = os.getcwd()
     os.chdir(str(tmp_path))
     try:
-        for _ in range(1500):
+        for _level in range(1500):
             os.mkdir("d")
             os.chdir("d")
     finally:
