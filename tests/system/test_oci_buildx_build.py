@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tarfile
 import time
@@ -16,7 +17,9 @@ import typing as t
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.context import scan
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.ignore import IgnorePatterns
-from support import fail, peer, succeed, tree_state
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from support import fail, peer, start_module, succeed, tree_state
 
 Arguments = t.Dict[str, t.Any]
 DOCKERFILE = "FROM scratch\nARG VERSION\nLABEL version=$VERSION\nCOPY . /app/\n"
@@ -450,3 +453,29 @@ def test_cache_goes_out_and_comes_back(arguments: Arguments, tmp_path: pathlib.P
     assert (tmp_path / "cache" / "index.json").exists()
     again = build({**arguments, "cache_from": [f"type=local,src={tmp_path}/cache"], "rebuild": "always"})
     assert again["built"] and not again["changed"]
+
+
+@pytest.mark.usefixtures("base")
+def test_ssh_keys_are_forwarded(arguments: Arguments, context: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    (tmp_path / "key").write_bytes(key.private_bytes(*encoding))
+    (context / "Dockerfile").write_text('FROM alpine\nRUN --mount=type=ssh [ -S "$SSH_AUTH_SOCK" ]\n')
+    arguments["network"] = "none"
+    assert "the build failed at Dockerfile:2" in fail("oci_buildx_build", arguments)
+    assert build({**arguments, "ssh": [f"default={tmp_path}/key"]})["changed"]
+
+
+@pytest.mark.usefixtures("base")
+def test_a_killed_build_leaves_nothing_that_lasts(arguments: Arguments, context: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (context / "Dockerfile").write_text("FROM alpine\nRUN busybox sleep 4\n")
+    arguments["network"] = "none"
+    process = start_module("oci_buildx_build", arguments, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".lading-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "hello.tar").exists()
+    assert build(arguments)["changed"]
+    assert not list(tmp_path.glob(".lading-*"))
