@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .content import tar
-from .content.inflate import GZIP_MAGIC, inflated
+from .content.codec import GZIP, GZIP_MAGIC, inflated
 from .content.store import CHUNK
 from .layer import Compressed, Digesting, Sink, file_digest, open_regular
 from .spec.errors import InvalidError, storage_errors
@@ -33,7 +33,7 @@ class GivenTar:
         checked = _Checked(sink)
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
             plain = iter(lambda: file.read(CHUNK), b"")
-            for chunk in inflated(file, self.path) if self.is_gzip else plain:
+            for chunk in inflated(file, GZIP, self.path) if self.is_gzip else plain:
                 checked.write(chunk)
         checked.finish(self.path)
 

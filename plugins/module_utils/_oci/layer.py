@@ -14,17 +14,15 @@ import hashlib
 import os
 import stat
 import typing as t
-import zlib
 from dataclasses import dataclass
 
 from .content import tar
 from .content.beneath import folder
+from .content.codec import GZIP, Deflater
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
 
-GZIP_LEVEL = 6
-_GZIP = 31  # zlib's window bits for a gzip stream: mtime 0, no name
 _PARENT_MODE = 0o755
 _WHITEOUT = ".wh."
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -239,20 +237,6 @@ class Digesting:
         return Digest.from_hash(self._hash)
 
 
-class Gzip:
-    """Compresses what is written to ``sink``; ``finish`` ends the stream."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
-
-    def write(self, content: bytes) -> None:
-        self._sink.write(self._deflate.compress(content))
-
-    def finish(self) -> None:
-        self._sink.write(self._deflate.flush())
-
-
 @dataclass(frozen=True)
 class Compressed:
     """A compressed tar: digest and size of the blob, and the digest of the tar in it (the layer's diff_id)."""
@@ -269,13 +253,13 @@ def content_digest(write_tar: t.Callable[[Sink], None]) -> Digest:
     return hashed.digest
 
 
-def compress(write_tar: t.Callable[[Sink], None], sink: Sink) -> Compressed:
-    """Write the tar, gzip-compressed, to ``sink``, and say what it was: one pass over the content."""
+def compress(write_tar: t.Callable[[Sink], None], sink: Sink, codec: str = GZIP, level: t.Optional[int] = None) -> Compressed:
+    """Write the tar, compressed, to ``sink``, and say what it was: one pass over the content. ``codec`` and ``level`` as Deflater's."""
     blob = Digesting(sink)
-    gzip = Gzip(blob)
-    content = Digesting(gzip)
+    deflater = Deflater(blob, codec, level)
+    content = Digesting(deflater)
     write_tar(content)
-    gzip.finish()
+    deflater.finish()
     return Compressed(blob.digest, blob.size, content.digest)
 
 

@@ -14,7 +14,7 @@ import hashlib
 import typing as t
 
 from .content import tar
-from .content.inflate import Readable
+from .content.codec import Readable
 from .content.store import CHUNK
 from .plaintar import Limits, PlainTar
 from .spec.descriptor import Descriptor

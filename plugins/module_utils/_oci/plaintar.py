@@ -9,18 +9,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .content.inflate import GZIP_MAGIC, MAX_RATIO, Joined, Readable, inflated
+from .content.codec import MAX_RATIO, Readable, plain
 from .content.store import CHUNK
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, MismatchError
 
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one folder that is unpacked: the bytes of its tar, those bytes per byte of gzip, its entries."""
+    """Of one folder that is unpacked: the bytes of its tar, those bytes per byte of its compressed form, its entries."""
 
     bytes: int = 64 * 1024**3
     ratio: int = MAX_RATIO
@@ -28,18 +26,13 @@ class Limits:
 
 
 class PlainTar:
-    """The bytes of the tar, gzip or plain, that is the content of ``desc`` and that ``raw`` reads.
+    """The bytes of the tar, plain or compressed, that is the content of ``desc`` and that ``raw`` reads.
 
-    Raises InvalidError for broken gzip and beyond the limits, and at the end MismatchError when the tar is not ``expected``.
+    Raises InvalidError for a broken one and beyond the limits, and at the end MismatchError when the tar is not ``expected``.
     """
 
     def __init__(self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None) -> None:
-        head = _read_head(raw)
-        if head == _ZSTD_MAGIC:
-            raise InvalidError(f"{desc.digest} is a zstd tar, which cannot be unpacked (gzip and plain tar can)")
-        self._stream: Readable = Joined(_pieces(head, raw))
-        if head.startswith(GZIP_MAGIC):
-            self._stream = Joined(inflated(self._stream, str(desc.digest), limits.ratio))
+        self._stream = plain(raw, str(desc.digest), limits.ratio)
         self._desc = desc
         self._left = limits.bytes
         self._expected = expected
@@ -61,18 +54,3 @@ class PlainTar:
         if self._hash is not None and Digest.from_hash(self._hash) != self._expected:
             found = Digest.from_hash(self._hash)
             raise MismatchError(f"{self._desc.digest} unpacks to {found}, its annotation says {self._expected}")
-
-
-def _read_head(raw: Readable) -> bytes:
-    head = b""
-    while len(head) < len(_ZSTD_MAGIC):
-        chunk = raw.read(len(_ZSTD_MAGIC) - len(head))
-        if not chunk:
-            break
-        head += chunk
-    return head
-
-
-def _pieces(head: bytes, raw: Readable) -> t.Iterator[bytes]:
-    yield head
-    yield from iter(lambda: raw.read(CHUNK), b"")

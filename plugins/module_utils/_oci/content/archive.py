@@ -22,6 +22,7 @@ from ..spec.strictjson import MAX_DOCUMENT
 from . import tar
 from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
 from .beneath import NewFile, default_mode, folder, sweep
+from .codec import NONE
 from .lock import locked_file
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import CHUNK, Incoming, Opener, RawReader, bytes_opener
@@ -102,8 +103,8 @@ class Archive(IndexedStore):
             file = self._opened()
         except NotFoundError:
             return None
-        if file.compressed:
-            raise InvalidError("the tar is gzip-compressed: it can be read, but not written; decompress it first")
+        if file.compressed != NONE:
+            raise InvalidError(f"the tar is {file.compressed}-compressed: it can be read, but not written; decompress it first")
         return file
 
     def _blobs_after(self, old: t.Optional[ArchiveFile], new_index: LayoutIndex, needed: t.Iterable[Descriptor]) -> t.Set[str]:

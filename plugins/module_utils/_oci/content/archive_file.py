@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from ..spec.errors import InvalidError, NotFoundError
 from . import tar
-from .inflate import GZIP_MAGIC, inflated
+from .codec import MAGIC_SIZE, NONE, inflated, sniff
 from .slices import Slice
 
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
-_UNSUPPORTED = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 _MAX_MEMBERS = 1_000_000
 
 
@@ -33,13 +32,13 @@ class Member:
 
 
 class ArchiveFile:
-    """An existing layout tar, open to read. ``members`` by name (``./`` taken off); ``compressed`` when it is gzip around a tar."""
+    """An existing layout tar, open to read. ``members`` by name (``./`` taken off); ``compressed``: the codec around the whole tar."""
 
     def __init__(self, path: str) -> None:
         self._stack = contextlib.ExitStack()
         file = self._stack.enter_context(_open_regular(path))
         self.status = os.fstat(file.fileno())
-        self.compressed = False
+        self.compressed = NONE
         try:
             self._file = self._plain(file)
             self.members = self._read_members()
@@ -48,15 +47,11 @@ class ArchiveFile:
             raise
 
     def _plain(self, file: t.BinaryIO) -> t.BinaryIO:
-        magic = os.pread(file.fileno(), 6, 0)
-        for prefix, name in _UNSUPPORTED.items():
-            if magic.startswith(prefix):
-                raise InvalidError(f"the tar is compressed with {name}: only plain and gzip tars are read; decompress it first")
-        if not magic.startswith(GZIP_MAGIC):
+        self.compressed = sniff(os.pread(file.fileno(), MAGIC_SIZE, 0))
+        if self.compressed == NONE:
             return file
-        self.compressed = True
         plain = t.cast(t.BinaryIO, self._stack.enter_context(tempfile.TemporaryFile()))
-        for chunk in inflated(file, "the gzip around the tar"):
+        for chunk in inflated(file, self.compressed, f"the {self.compressed} around the tar"):
             plain.write(chunk)
         plain.flush()
         return plain

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import platform as host
 import re
 import typing as t
 from dataclasses import dataclass
 
-from .errors import InvalidError
+from .descriptor import Descriptor
+from .errors import InvalidError, NotFoundError
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _OS = {"macos": "darwin"}
@@ -48,6 +50,21 @@ class Platform:
             variant = ""
         return cls(_OS.get(os, os), architecture, variant)
 
+    @classmethod
+    def from_json(cls, document: t.Mapping[str, t.Any]) -> t.Optional[Platform]:
+        """From a descriptor's ``platform`` or an image's config; None when it says nothing that can be used."""
+        fields = [document.get(name) for name in ("os", "architecture", "variant")]
+        os, architecture, variant = (field if isinstance(field, str) else "" for field in fields)
+        try:
+            return cls.parse("/".join(part for part in (os, architecture, variant) if part)) if os and architecture else None
+        except InvalidError:
+            return None
+
+    @classmethod
+    def of_host(cls) -> Platform:
+        """Linux containers on this machine's kind of processor."""
+        return cls.parse(f"linux/{host.machine()}")
+
     def to_json(self) -> t.Dict[str, str]:
         fields = {"architecture": self.architecture, "os": self.os}
         if self.variant:
@@ -56,3 +73,51 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+# What runs where the wanted variant does, best first (containerd's platforms/database.go and compare.go, within one architecture).
+_ARM = ("v8", "v7", "v6", "v5")
+_AMD64 = ("v4", "v3", "v2", "")
+
+
+def is_attestation(desc: Descriptor) -> bool:
+    """An entry of an index that speaks of another one (BuildKit's attestation-storage.md)."""
+    return REFERENCE_TYPE in desc.annotations or platform_of(desc) == Platform("unknown", "unknown")
+
+
+def platform_of(desc: Descriptor) -> t.Optional[Platform]:
+    """The platform that a descriptor states."""
+    return Platform.from_json(desc.platform) if desc.platform is not None else None
+
+
+def candidates(wanted: Platform) -> t.List[Platform]:
+    """What runs on ``wanted``, the best first; of its own architecture only."""
+    variant = wanted.variant
+    variants: t.Sequence[str] = (variant,)
+    if wanted.architecture == "arm":
+        # Without a variant arm means v7 (containerd's normalisation), on either side.
+        variant = variant or "v7"
+        variants = [*_ARM[_ARM.index(variant) :], *([""] if variant in ("v8", "v7") else [])] if variant in _ARM else (variant,)
+    elif wanted.architecture == "amd64" and variant in _AMD64:
+        variants = _AMD64[_AMD64.index(variant) :]
+    elif wanted.architecture == "arm64" and variant:
+        variants = (variant, "")
+    return [Platform(wanted.os, wanted.architecture, one) for one in variants]
+
+
+def best(entries: t.Sequence[Descriptor], wanted: Platform) -> t.Optional[Descriptor]:
+    """The entry of an index that fits ``wanted`` best, the first of equals (image-index.md); None when none does."""
+    images = [(desc, platform_of(desc)) for desc in entries if not is_attestation(desc)]
+    for candidate in candidates(wanted):
+        for desc, stated in images:
+            if stated == candidate:
+                return desc
+    return None
+
+
+def nothing_for(wanted: Platform, entries: t.Sequence[Descriptor], what: str) -> NotFoundError:
+    """The error for an index without ``wanted``: says what there is."""
+    stated = [str(found) for desc in entries if not is_attestation(desc) for found in (platform_of(desc),) if found]
+    return NotFoundError(f"{what} has nothing for {wanted} (it has {', '.join(dict.fromkeys(stated)) or 'no platforms'})")

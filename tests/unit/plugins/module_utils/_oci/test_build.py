@@ -19,6 +19,7 @@ import zlib
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import layer
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
@@ -251,7 +252,7 @@ class TestImage:
         self, tree: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = Build(tmp_path / "out", layers=[layer_option(tree)])
-        monkeypatch.setattr(layer, "GZIP_LEVEL", 1)
+        monkeypatch.setitem(codec.DEFAULT_LEVELS, codec.GZIP, 1)
         again = Build(tmp_path / "out", layers=[layer_option(tree)])
         assert first.plan.changed and not again.plan.changed and again.root == first.root
         assert again.stats.bytes_transferred == 0

@@ -203,9 +203,9 @@ def test_a_gzip_tar_is_read_and_not_written(path: pathlib.Path) -> None:
 
 
 def test_a_gzip_bomb_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.lading.oci.plugins.module_utils._oci.content import inflate
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
 
-    monkeypatch.setattr(inflate, "_FREE", 4 * 1024 * 1024)
+    monkeypatch.setattr(codec, "_FREE", 4 * 1024 * 1024)
     path = tmp_path / "bomb.tar"
     path.write_bytes(gzip.compress(bytes(16 * 1024 * 1024)))
     with pytest.raises(InvalidError, match="bomb"):

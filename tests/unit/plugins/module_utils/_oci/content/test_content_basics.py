@@ -28,7 +28,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath im
     replace_link,
     sweep,
 )
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.inflate import inflated
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import inflated
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked, locked_file
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -358,7 +358,7 @@ def test_gzip_is_checked_to_its_end() -> None:
     import gzip
 
     packed = gzip.compress(CONTENT)
-    assert b"".join(inflated(io.BytesIO(packed + packed), "x")) == CONTENT * 2
+    assert b"".join(inflated(io.BytesIO(packed + packed), "gzip", "x")) == CONTENT * 2
     for broken in (packed[:-1], packed[:-8] + bytes(8), packed[:5], b"\x1f\x8b" + bytes(20)):
         with pytest.raises(InvalidError, match="x is broken gzip"):
-            list(inflated(io.BytesIO(broken), "x"))
+            list(inflated(io.BytesIO(broken), "gzip", "x"))
