@@ -156,39 +156,113 @@ stats:
       sample: {"source": {}, "destination": {"HEAD": 1}}
 """
 
+import tempfile
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import check_level
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.convert import Conversion
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy_task import CopyTask, Wanted
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
-    copy_result,
-    destination_tags,
     failing,
     is_unmade,
     open_source,
     open_target,
     registries_argument_spec,
     side_argument_spec,
+)
+from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
+    check_digest,
+    checked_tags,
+    item_result,
+    items_result,
+    root_result,
     unmade_result,
 )
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, Reference
+from ansible_collections.lading.oci.plugins.module_utils._oci.tag_selection import parse_filter
+
+FORMATS = {"oci": False, "docker": True}
+
+
+def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
+    """The options of the task, checked. Raises InvalidError."""
+    at_least(1, concurrency=params["concurrency"])
+    compression, level = params["compression"], params["compression_level"]
+    if level is not None and compression is None:
+        raise InvalidError("compression_level needs compression")
+    check_level(compression or "", level, "compression_level")
+    return Wanted(
+        options=CopyOptions(params["concurrency"], params["nondistributable"], params["deep"]),
+        platforms=tuple(dict.fromkeys(parse_platform(text) for text in params["platforms"])),
+        conversion=Conversion(FORMATS.get(params["format"] or ""), compression, level),
+        referrers=params["referrers"],
+        artifact_types=tuple(params["artifact_types"]),
+        digest_tags=params["digest_tags"],
+        force_tag=params["force_tag"],
+    )
+
+
+def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> bool:
+    """Whether many tags are copied. Raises InvalidError for options that then make no sense, and for ``prune`` when they are not."""
+    many = params["all_tags"] or params["tags_matching"] is not None
+    if params["prune"] and not many:
+        raise InvalidError("prune needs all_tags or tags_matching: without them it is not known which tags ought to be there")
+    if many and (src.target or dest.target or params["tags"]):
+        raise InvalidError("all_tags and tags_matching copy tags under their own names: src, dest and tags must not name any")
+    return many
+
+
+def plan_one(task: CopyTask, params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> None:
+    root = task.source.resolve(src.target)
+    # A digest in dest is compared with what the root becomes, which is known once it is planned.
+    names = [*([dest.tag] if dest.tag else []), *params["tags"]]
+    item = task.add(root, task.look_up(checked_tags(dest, names)))
+    check_digest(dest, item.plan.root)
+
+
+def plan_many(task: CopyTask, params: t.Dict[str, t.Any], dest: Reference) -> None:
+    matches = parse_filter(params["tags_matching"])
+    tags = [tag for tag in task.source.names() if matches(tag)]
+    if params["prune"] and not tags:
+        raise InvalidError(f"{task.source.location} has no tag that is meant: prune would remove all there are at the destination")
+    current = task.look_up(checked_tags(dest, tags))
+    for tag, root in zip(tags, task.resolve(tags)):
+        task.add(root, {tag: current[tag]}, tag)
+    if params["prune"]:
+        task.prune(matches)
 
 
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     params = module.params
-    at_least(1, concurrency=params["concurrency"])
+    wanted = wanted_of(params)
     src, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     dest, target = open_target(module, params["dest"], params["dest_ref"], params["dest_registry"])
+    many = check_many(params, src, dest)
     if module.check_mode and is_unmade(src):
         module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
-        module.exit_json(skipped_layers=[], **unmade_result(dest, params["tags"], source, target))
-    root = source.resolve(src.target)
-    references = destination_tags(dest, params["tags"], root)
-    plan = plan_copy(source, root, target, references, params["concurrency"])
+        module.exit_json(**unmade_result(dest, params["tags"], source, target))
+    near = dest.path if isinstance(dest, LayoutReference) else tempfile.gettempdir()
+    task = CopyTask(source, target, wanted, Spool(None if module.check_mode else near))
+    if many:
+        plan_many(task, params, dest)
+    else:
+        plan_one(task, params, src, dest)
     outcome = None
-    if plan.changed and not module.check_mode:
-        outcome = apply_copy(plan, source, target, params["concurrency"])
-    result = copy_result(plan, outcome, dest.name, source, target)
-    module.exit_json(skipped_layers=[desc.digest for desc in plan.skipped], **result)
+    if task.changed and not module.check_mode:
+        outcome = task.apply()
+    result = items_result(task.items, task.pruned, outcome, dest.name, source, target)
+    if many:
+        result["items"] = [item_result(item, outcome, dest.name) for item in task.items]
+    else:
+        result.update(root_result(task.items[0], dest.name))
+    module.exit_json(**result)
 
 
 def main() -> None:
@@ -201,9 +275,23 @@ def main() -> None:
             "dest_ref": {"type": "str"},
             "dest_registry": side_argument_spec(),
             "tags": {"type": "list", "elements": "str", "default": []},
+            "force_tag": {"type": "bool", "default": True},
+            "all_tags": {"type": "bool", "default": False},
+            "tags_matching": {"type": "str"},
+            "prune": {"type": "bool", "default": False},
+            "platforms": {"type": "list", "elements": "str", "default": []},
+            "referrers": {"type": "bool", "default": False},
+            "artifact_types": {"type": "list", "elements": "str", "default": []},
+            "digest_tags": {"type": "bool", "default": False},
+            "format": {"type": "str", "choices": ["oci", "docker"]},
+            "compression": {"type": "str", "choices": ["gzip", "zstd", "none"]},
+            "compression_level": {"type": "int"},
+            "nondistributable": {"type": "bool", "default": False},
+            "deep": {"type": "bool", "default": False},
             "concurrency": {"type": "int", "default": 4},
             **registries_argument_spec(),
         },
+        mutually_exclusive=[("all_tags", "tags_matching")],
         supports_check_mode=True,
     )
     with failing(module):

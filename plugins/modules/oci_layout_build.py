@@ -260,8 +260,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.module import copy_result, failing, open_layout, untag_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing, open_layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, untag_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_ref_name
 
 

@@ -13,14 +13,15 @@ from __future__ import annotations
 import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .content.store import Fetcher, Incoming, Opener, Source, Target, VerifyingReader, bytes_opener
+from .content.store import Fetcher, Incoming, Named, Opener, Source, Target, VerifyingReader, bytes_opener
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import CancelledError
+from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError
 from .spec.graph import post_order
+from .verify import read_whole
 
 DEFAULT_CONCURRENCY = 4
 Item = t.TypeVar("Item")
@@ -32,7 +33,9 @@ class CopyPlan:
 
     ``current``: what each reference names now, None when nothing. ``missing``: what has to be transferred, successors first, the
     root among them. ``mounted``: those of it that the destination can take over from the source without a transfer. ``present``:
-    what was looked at and is there. ``skipped``: non-distributable layers, which are not copied. ``manifests``: bytes by digest.
+    what was looked at and is there. ``skipped``: non-distributable layers, which are not copied. ``damaged``: those of ``missing``
+    that are there, and are not what they ought to be. ``unlisted``: the root is there, and not in its subject's list of referrers.
+    ``manifests``: bytes by digest.
     """
 
     root: Descriptor
@@ -41,6 +44,8 @@ class CopyPlan:
     mounted: t.FrozenSet[Digest] = frozenset()
     present: t.Tuple[Descriptor, ...] = ()
     skipped: t.Tuple[Descriptor, ...] = ()
+    damaged: t.FrozenSet[Digest] = frozenset()
+    unlisted: bool = False
     manifests: t.Mapping[Digest, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -50,7 +55,7 @@ class CopyPlan:
 
     @property
     def changed(self) -> bool:
-        return bool(self.missing or self.moving)
+        return bool(self.missing or self.moving or self.unlisted)
 
 
 @dataclass
@@ -60,81 +65,174 @@ class Outcome:
     mounted: t.Set[Digest] = field(default_factory=set)
 
 
-def plan_copy(src: Fetcher, root: Descriptor, dst: Target, references: t.Sequence[str], concurrency: int = DEFAULT_CONCURRENCY) -> CopyPlan:
-    """Compare ``dst`` with the graph under ``root``; ``references`` are the names that it is to have there (none: by digest only).
+@dataclass(frozen=True)
+class CopyOptions:
+    """``concurrency``: blobs looked up and transferred at a time. ``nondistributable``: whether such layers are copied too.
+    ``deep``: everything at the destination is read and hashed, down to the last blob; what is damaged or lost is missing."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    nondistributable: bool = False
+    deep: bool = False
+
+
+class Planner:
+    """Plans copies into one destination, one after the other: what an earlier one brings is there for the later ones.
 
     Raises InvalidError for a graph that is too deep or too large, and whatever the stores raise.
     """
-    current = {reference: dst.lookup(reference) for reference in dict.fromkeys(references)}
-    if current and all(desc is not None and desc.digest == root.digest for desc in current.values()):
-        return CopyPlan(root, current, present=(root,))
-    named = any(desc is not None and desc.digest == root.digest for desc in current.values())
-    walk = _Walk(src, dst, root, {root.digest} if named else set())
-    stored = _stored_blobs(dst, walk.blobs, concurrency)
-    missing = tuple(desc for desc in walk.order if desc.digest not in stored and desc.digest not in walk.pruned)
-    # A root that is stored still has to be named, and a registry is told a name by the root's bytes.
-    if not missing and root.digest not in walk.manifests and current:
-        walk.manifests[root.digest] = src.fetch_bytes(root)
-    return CopyPlan(
-        root=root,
-        current=current,
-        missing=missing,
-        mounted=_mountable(src, dst, missing),
-        present=tuple(desc for desc in walk.order if desc.digest in stored or desc.digest in walk.pruned),
-        skipped=tuple(walk.skipped),
-        manifests=walk.manifests,
-    )
+
+    def __init__(self, dst: Target, options: CopyOptions = CopyOptions()) -> None:
+        self.dst = dst
+        self.options = options
+        # What is there and is not what it ought to be; a deep look tells.
+        self.damaged: t.Set[Digest] = set()
+        self._coming: t.Set[Digest] = set()
+        self._stored: t.Dict[Digest, bool] = {}
+
+    def plan(self, src: Fetcher, root: Descriptor, current: t.Mapping[str, t.Optional[Descriptor]], listed: bool = True) -> CopyPlan:
+        """Compare the destination with the graph under ``root``; ``current``: what the names that it is to have name there now.
+
+        ``listed``: whether the root is where its subject's referrers are listed; True for a root that has no subject.
+        """
+        names_right = bool(current) and all(_is(desc, root) for desc in current.values())
+        if names_right and listed and not self.options.deep:
+            return CopyPlan(root, current, present=(root,))
+        walk = _Walk(self, src, root, any(_is(desc, root) for desc in current.values()))
+        plan = walk.plan(current)
+        self._coming.update(desc.digest for desc in plan.missing)
+        relist = not listed and root.digest not in {desc.digest for desc in plan.missing}
+        return replace(plan, unlisted=relist)
+
+    def is_coming(self, desc: Descriptor) -> bool:
+        return desc.digest in self._coming
+
+    def stored(self, descs: t.Sequence[Descriptor]) -> t.Set[Digest]:
+        """Those of the blobs that are there, or will be by an earlier plan. Each is looked up once."""
+        unknown = [desc for desc in descs if desc.digest not in self._stored and not self.is_coming(desc)]
+        with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
+            look = self._intact if self.options.deep else self.dst.exists
+            self._stored.update({desc.digest: there for desc, there in zip(unknown, pool.map(look, unknown))})
+        return {desc.digest for desc in descs if self.is_coming(desc) or self._stored[desc.digest]}
+
+    def has_manifest(self, desc: Descriptor) -> bool:
+        if desc.digest not in self._stored:
+            self._stored[desc.digest] = self._intact(desc) if self.options.deep else self.dst.exists(desc)
+        return self._stored[desc.digest]
+
+    def _intact(self, desc: Descriptor) -> bool:
+        try:
+            read_whole(self.dst, desc)
+        except NotFoundError:
+            return False
+        except (InvalidError, MismatchError):
+            self.damaged.add(desc.digest)
+            return False
+        return True
+
+
+def _is(desc: t.Optional[Descriptor], root: Descriptor) -> bool:
+    return desc is not None and desc.digest == root.digest
+
+
+def plan_copy(src: Fetcher, root: Descriptor, dst: Target, references: t.Sequence[str], concurrency: int = DEFAULT_CONCURRENCY) -> CopyPlan:
+    """The plan of one copy: ``references`` are the names that ``root`` is to have in ``dst`` (none: by digest only)."""
+    return Planner(dst, CopyOptions(concurrency)).plan(src, root, look_up(dst, references))
+
+
+def look_up(dst: Source, references: t.Iterable[str], concurrency: int = DEFAULT_CONCURRENCY) -> t.Dict[str, t.Optional[Descriptor]]:
+    """What each name names now, None when nothing; in the given order."""
+    names = list(dict.fromkeys(references))
+    if len(names) < 2:
+        return {name: dst.lookup(name) for name in names}
+    with ThreadPoolExecutor(max_workers=concurrency) as pool:
+        return dict(zip(names, pool.map(dst.lookup, names)))
 
 
 class _Walk:
     """The graph in post-order, each digest once, not below manifests that the destination has."""
 
-    def __init__(self, src: Fetcher, dst: Target, root: Descriptor, known: t.Set[Digest]) -> None:
+    def __init__(self, planner: Planner, src: Fetcher, root: Descriptor, named: bool) -> None:
+        self._planner = planner
         self._src = src
-        self._dst = dst
-        self._known = known
-        self.pruned: t.Set[Digest] = set()
-        self.manifests: t.Dict[Digest, bytes] = {}
+        self._root = root
+        self._deep = planner.options.deep
+        self._named = named
+        self._pruned: t.Set[Digest] = set()
+        self._manifests: t.Dict[Digest, bytes] = {}
         nodes = post_order(root, self._children)
-        self.order = [desc for desc in nodes if not mediatype.is_nondistributable(desc.media_type)]
-        self.blobs = [desc for desc in self.order if not mediatype.is_manifest(desc.media_type)]
-        self.skipped = [desc for desc in nodes if mediatype.is_nondistributable(desc.media_type)]
+        everything = planner.options.nondistributable
+        self._skipped = [desc for desc in nodes if not everything and mediatype.is_nondistributable(desc.media_type)]
+        self._order = [desc for desc in nodes if everything or not mediatype.is_nondistributable(desc.media_type)]
 
     def _children(self, desc: Descriptor) -> t.Sequence[Descriptor]:
         if not mediatype.is_manifest(desc.media_type):
             return ()
-        if desc.digest in self._known or self._dst.exists(desc):
-            self.pruned.add(desc.digest)
-            return ()
+        known = self._named and not self._deep and desc.digest == self._root.digest
+        if self._planner.is_coming(desc) or known or self._planner.has_manifest(desc):
+            self._pruned.add(desc.digest)
+            if self._planner.is_coming(desc) or not self._deep:
+                return ()
         content = self._src.fetch_bytes(desc)
-        self.manifests[desc.digest] = content
+        self._manifests[desc.digest] = content
         return manifest.successors(desc, content)
 
-
-def _stored_blobs(dst: Target, blobs: t.Sequence[Descriptor], concurrency: int) -> t.Set[Digest]:
-    with ThreadPoolExecutor(max_workers=concurrency) as pool:
-        return {desc.digest for desc, stored in zip(blobs, pool.map(dst.exists, blobs)) if stored}
+    def plan(self, current: t.Mapping[str, t.Optional[Descriptor]]) -> CopyPlan:
+        stored = self._planner.stored([desc for desc in self._order if not mediatype.is_manifest(desc.media_type)]) | self._pruned
+        missing = tuple(desc for desc in self._order if desc.digest not in stored)
+        # A root that is stored still has to be named, and a registry is told a name by the root's bytes.
+        if not missing and self._root.digest not in self._manifests and not self._planner.is_coming(self._root):
+            self._manifests[self._root.digest] = self._src.fetch_bytes(self._root)
+        return CopyPlan(
+            root=self._root,
+            current=current,
+            missing=missing,
+            mounted=_mountable(self._src, self._planner.dst, missing),
+            present=tuple(desc for desc in self._order if desc.digest in stored),
+            skipped=tuple(self._skipped),
+            damaged=frozenset(desc.digest for desc in missing if desc.digest in self._planner.damaged),
+            manifests=self._manifests,
+        )
 
 
 def _mountable(src: Fetcher, dst: Target, missing: t.Iterable[Descriptor]) -> t.FrozenSet[Digest]:
-    if not dst.mountable(src):
-        return frozenset()
-    return frozenset(desc.digest for desc in missing if not mediatype.is_manifest(desc.media_type))
+    blobs = [desc for desc in missing if not mediatype.is_manifest(desc.media_type)]
+    return frozenset(desc.digest for desc in blobs if dst.mountable(src.origin(desc)))
 
 
 def apply_copy(plan: CopyPlan, src: Fetcher, dst: Target, concurrency: int = DEFAULT_CONCURRENCY) -> Outcome:
     """Do what the plan says: blobs in parallel, then manifests, successors first, then the root and its names."""
+    return apply_copies([(plan, src)], dst, concurrency)
+
+
+def apply_copies(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, concurrency: int = DEFAULT_CONCURRENCY) -> Outcome:
+    """As ``apply_copy``, of several plans that one Planner made, each with its source: all blobs, then manifests and names."""
     outcome = Outcome()
-    if not plan.changed:
+    changed = [(plan, src) for plan, src in plans if plan.changed]
+    if not changed:
         return outcome
-    blobs = [desc for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
-    manifests = [desc for desc in plan.missing if mediatype.is_manifest(desc.media_type) and desc.digest != plan.root.digest]
-    with dst.receiving(Incoming(plan.root, tuple(plan.current), plan.missing, plan.present)):
-        _transfer_all(plan, blobs, src, dst, concurrency, outcome)
-        for desc in manifests:
-            dst.push(desc, bytes_opener(desc, plan.manifests[desc.digest]))
-        dst.tag(plan.root, _root_bytes(plan, src), plan.moving)
+    with dst.receiving(_incoming([plan for plan, _src in changed])):
+        blobs = [(plan, src, desc) for plan, src in changed for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
+        _transfer_all(blobs, dst, concurrency, outcome)
+        for plan, src in changed:
+            for desc in plan.missing:
+                if mediatype.is_manifest(desc.media_type) and desc.digest != plan.root.digest:
+                    dst.push(desc, bytes_opener(desc, plan.manifests[desc.digest]))
+            dst.tag(plan.root, _root_bytes(plan, src), plan.moving)
     return outcome
+
+
+def _incoming(plans: t.Sequence[CopyPlan]) -> Incoming:
+    first, *others = plans
+    missing = tuple(desc for plan in plans for desc in plan.missing)
+    coming = {desc.digest for desc in missing}
+    return Incoming(
+        first.root,
+        tuple(first.current),
+        missing,
+        tuple(desc for plan in plans for desc in plan.present if desc.digest not in coming),
+        tuple(Named(plan.root, tuple(plan.current)) for plan in others),
+        frozenset(digest for plan in plans for digest in plan.damaged),
+    )
 
 
 def _root_bytes(plan: CopyPlan, src: Fetcher) -> bytes:
@@ -142,14 +240,15 @@ def _root_bytes(plan: CopyPlan, src: Fetcher) -> bytes:
     return content if content is not None else src.fetch_bytes(plan.root)
 
 
-def _transfer_all(plan: CopyPlan, blobs: t.Sequence[Descriptor], src: Fetcher, dst: Target, concurrency: int, outcome: Outcome) -> None:
+def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst: Target, concurrency: int, outcome: Outcome) -> None:
     stop = threading.Event()
 
-    def transfer(desc: Descriptor) -> None:
+    def transfer(blob: t.Tuple[CopyPlan, Fetcher, Descriptor]) -> None:
+        plan, src, desc = blob
         if stop.is_set():
             return
         try:
-            if desc.digest in plan.mounted and dst.mount(desc, src):
+            if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
             else:
                 dst.push(desc, _stoppable(src, desc, stop))
@@ -199,18 +298,23 @@ class Stats:
     bytes_present: int = 0
 
 
-def stats_of(plan: CopyPlan, outcome: t.Optional[Outcome] = None) -> Stats:
-    """What the run did; without an outcome, what it would do."""
-    mounted = plan.mounted if outcome is None else outcome.mounted
-    moved = [desc for desc in plan.missing if desc.digest not in mounted]
+def stats_of(plan: t.Union[CopyPlan, t.Sequence[CopyPlan]], outcome: t.Optional[Outcome] = None) -> Stats:
+    """What the run did, with one plan or several of one Planner; without an outcome, what it would do."""
+    plans = [plan] if isinstance(plan, CopyPlan) else plan
+    missing = [desc for one in plans for desc in one.missing]
+    all_mounted = {digest for one in plans for digest in one.mounted} if outcome is None else outcome.mounted
+    mounted = [desc for desc in missing if desc.digest in all_mounted]
+    moved = [desc for desc in missing if desc.digest not in all_mounted]
+    coming = {desc.digest for desc in missing}
+    present = {desc.digest: desc for one in plans for desc in one.present if desc.digest not in coming}.values()
     return Stats(
         blobs_transferred=_count_blobs(moved),
         blobs_mounted=len(mounted),
-        blobs_present=_count_blobs(plan.present),
+        blobs_present=_count_blobs(present),
         manifests_transferred=len(moved) - _count_blobs(moved),
         bytes_transferred=sum(desc.size for desc in moved),
-        bytes_mounted=sum(desc.size for desc in plan.missing if desc.digest in mounted),
-        bytes_present=sum(desc.size for desc in plan.present),
+        bytes_mounted=sum(desc.size for desc in mounted),
+        bytes_present=sum(desc.size for desc in present),
     )
 
 

@@ -14,19 +14,16 @@ from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
 from .content.layout import Layout
-from .copy import Stats, requests_of, stats_of
 from .registry.options import RegistryOptions
 from .registry.repository import Repository, open_repository
 from .registry.transport import MissingRequests
-from .spec import mediatype, reference
+from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     from .content.store import Source, Target
-    from .copy import CopyPlan, Outcome
-    from .spec.descriptor import Descriptor
 
 ARCHIVE_SUFFIX = ".tar"
 
@@ -155,79 +152,6 @@ def _same_host(host: str, parsed: reference.RegistryReference) -> bool:
     return host.lower() in (parsed.registry, parsed.host)
 
 
-def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.Optional[Source], dst: Target) -> t.Dict[str, t.Any]:
-    """What a module returns of a copy: of the run with its ``outcome``, of check mode without. ``name`` is the destination's."""
-    return {
-        "changed": plan.changed,
-        "digest": plan.root.digest,
-        "reference": f"{name}@{plan.root.digest}",
-        "media_type": plan.root.media_type,
-        "tags": {tag: {"before": desc.digest if desc else None, "after": plan.root.digest} for tag, desc in plan.current.items()},
-        "stats": {**vars(stats_of(plan, outcome)), "requests": requests_of(src, dst)},
-        "diff": _copy_diff(plan, name),
-    }
-
-
 def is_unmade(src: reference.Reference) -> bool:
     """A layout at whose path there is nothing."""
     return isinstance(src, reference.LayoutReference) and not os.path.lexists(os.path.abspath(os.path.expanduser(src.path)))
-
-
-def unmade_result(dest: reference.Reference, more: t.Sequence[str], src: Source, dst: Target) -> t.Dict[str, t.Any]:
-    """What check mode returns of a copy whose source is still to be made: all that is known is what the tags name now."""
-    names = [tag for tag in dict.fromkeys([dest.tag, *more]) if tag]
-    current = {tag: dst.lookup(tag) for tag in names}
-    digests = {tag: str(desc.digest) if desc else None for tag, desc in current.items()}
-    lines = {tag: f"{tag}: {digest or 'absent'}\n" for tag, digest in digests.items()}
-    return {
-        "changed": True,
-        "digest": None,
-        "reference": dest.name,
-        "media_type": None,
-        "tags": {tag: {"before": digest, "after": None} for tag, digest in digests.items()},
-        "stats": {**vars(Stats()), "requests": requests_of(src, dst)},
-        "diff": {
-            "before_header": dest.name,
-            "after_header": dest.name,
-            "before": "".join(lines.values()),
-            "after": "".join(f"{tag}: still to be made\n" for tag in names),
-        },
-    }
-
-
-def untag_result(target: t.Union[Layout, Archive], tag: str, name: str) -> t.Dict[str, t.Any]:
-    """What a module returns of the removal of a ref, in check mode and in the run."""
-    reference.check_ref_name(tag)
-    digest = target.digest_of_name(tag)
-    listed = f"{tag}: {digest}\n" if digest else f"{tag}: absent\n"
-    return {
-        "changed": digest is not None,
-        "digest": digest,
-        "tags": {tag: {"before": digest, "after": None}},
-        "diff": {"before_header": name, "after_header": name, "before": listed, "after": f"{tag}: absent\n"},
-    }
-
-
-def _copy_diff(plan: CopyPlan, name: str) -> t.Dict[str, str]:
-    """Names and content before and after: the same text in check mode and in the run."""
-    before = [f"{tag}: {desc.digest if desc else 'absent'}" for tag, desc in plan.current.items()]
-    after = [f"{tag}: {plan.root.digest}" for tag in plan.current]
-    for desc in plan.missing:
-        kind = "manifest" if mediatype.is_manifest(desc.media_type) else "blob"
-        how = " mounted" if desc.digest in plan.mounted else ""
-        after.append(f"{kind} {desc}{how}")
-    return {
-        "before_header": name,
-        "after_header": name,
-        "before": "".join(f"{line}\n" for line in before),
-        "after": "".join(f"{line}\n" for line in after),
-    }
-
-
-def destination_tags(dest: reference.Reference, more: t.Sequence[str], root: Descriptor) -> t.List[str]:
-    """The names that the destination is to have. Raises InvalidError for a bad one, and when ``dest`` has another digest than ``root``."""
-    if dest.digest is not None and dest.digest != root.digest:
-        raise InvalidError(f"destination {dest} has a digest that is not the source's, which is {root.digest}")
-    check = reference.check_ref_name if isinstance(dest, reference.LayoutReference) else reference.check_tag
-    with located(f"destination {dest}"):
-        return [check(tag) for tag in dict.fromkeys([*([dest.tag] if dest.tag else []), *more])]

@@ -17,7 +17,7 @@ import typing as t
 
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
-from ..spec.errors import InvalidError, NotFoundError, StorageError, located, storage_errors
+from ..spec.errors import InvalidError, NotFoundError, StorageError
 from ..spec.strictjson import MAX_DOCUMENT
 from . import tar
 from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
@@ -82,10 +82,13 @@ class Archive(IndexedStore):
         with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
             sweep(parent_fd)
             old = self._reopened()
-            new_index = (self._read_index(old) if old else LayoutIndex()).tagged(incoming.root, incoming.references)
-            blobs = self._blobs_after(old, new_index, [incoming.root, *incoming.kept, *incoming.missing])
+            new_index = self._read_index(old) if old else LayoutIndex()
+            for root, references in incoming.roots:
+                new_index = new_index.tagged(root, references)
+            roots = [named.root for named in incoming.roots]
+            blobs = self._blobs_after(old, new_index, [*roots, *incoming.kept, *incoming.missing])
             _check_kept(incoming, blobs)
-            with _Writer(parent_fd, old, blobs, incoming.missing) as writer:
+            with _Writer(parent_fd, old, blobs, incoming.missing, incoming.damaged) as writer:
                 self._writer = writer
                 try:
                     yield
@@ -125,29 +128,36 @@ class Archive(IndexedStore):
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
         self._push(root, bytes_opener(root, manifest))
 
-    def untag(self, reference: str) -> None:
-        """Remove a ref, and the blobs that it alone had kept. Nothing happens when there is no such ref."""
+    def _untag(self, references: t.Sequence[str]) -> None:
+        """The blobs that they alone had kept go with them."""
         parent = os.path.dirname(self.path)
-        with located(self.location), storage_errors("removing a ref"):
-            with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
-                sweep(parent_fd)
-                old = self._reopened()
-                if old is None:
-                    return
-                index = self._read_index(old)
-                changed = index.untagged(reference)
-                if changed is index:
-                    return
-                with _Writer(parent_fd, old, self._blobs_after(old, changed, []), ()) as writer:
-                    writer.finish(os.path.basename(self.path), changed)
-                self._reopened()
+        with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
+            sweep(parent_fd)
+            old = self._reopened()
+            if old is None:
+                return
+            index = self._read_index(old)
+            changed = index.untagged(*references)
+            if changed is index:
+                return
+            with _Writer(parent_fd, old, self._blobs_after(old, changed, []), ()) as writer:
+                writer.finish(os.path.basename(self.path), changed)
+            self._reopened()
 
 
 class _Writer:
     """One new tar: every member's place is fixed at the start, its content comes in any order, the name at the end."""
 
-    def __init__(self, parent_fd: int, old: t.Optional[ArchiveFile], keep: t.Set[str], missing: t.Sequence[Descriptor]) -> None:
+    def __init__(
+        self,
+        parent_fd: int,
+        old: t.Optional[ArchiveFile],
+        keep: t.Set[str],
+        missing: t.Sequence[Descriptor],
+        damaged: t.FrozenSet[Digest] = frozenset(),
+    ) -> None:
         self._old = old
+        self._damaged = damaged
         self._awaited: t.Dict[str, Descriptor] = {}
         self._offsets: t.Dict[str, int] = {}
         self._lock = threading.Lock()
@@ -159,7 +169,7 @@ class _Writer:
             raise
 
     def _lay_out(self, keep: t.Set[str], missing: t.Dict[str, Descriptor]) -> None:
-        self._awaited = {name: desc for name, desc in missing.items() if name not in keep or self._damaged(name, desc)}
+        self._awaited = {name: desc for name, desc in missing.items() if name not in keep or self._is_damaged(name, desc)}
         self._end = 0
         self._append(tar.Entry(OCI_LAYOUT_FILE, size=len(OCI_LAYOUT), mode=_FILE_PERMISSIONS), OCI_LAYOUT)
         names = sorted(keep | set(missing))
@@ -170,8 +180,8 @@ class _Writer:
         for name in self._foreign():
             self._reserve(name)
 
-    def _damaged(self, name: str, desc: Descriptor) -> bool:
-        return self._old is None or self._old.members[name].size != desc.size
+    def _is_damaged(self, name: str, desc: Descriptor) -> bool:
+        return desc.digest in self._damaged or self._old is None or self._old.members[name].size != desc.size
 
     def _foreign(self) -> t.List[str]:
         """Members that are not the layout's: kept, in their order (image-layout.md allows them)."""

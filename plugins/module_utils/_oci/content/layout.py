@@ -17,6 +17,7 @@ import typing as t
 
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
+from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
 from .lock import locked
@@ -34,6 +35,7 @@ class Layout(IndexedStore):
         self.path = path
         self.location = f"layout {path}"
         self._index: t.Optional[LayoutIndex] = None
+        self._damaged: t.FrozenSet[Digest] = frozenset()
 
     @property
     def index(self) -> LayoutIndex:
@@ -73,7 +75,11 @@ class Layout(IndexedStore):
     @contextlib.contextmanager
     def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
         self._prepare()
-        yield
+        self._damaged = incoming.damaged
+        try:
+            yield
+        finally:
+            self._damaged = frozenset()
 
     def _prepare(self) -> None:
         """Make the folder a layout, if it is none yet, and clear away what killed writers left."""
@@ -90,7 +96,7 @@ class Layout(IndexedStore):
                 _write(root, _INDEX, self._index.to_bytes())
 
     def _push(self, desc: Descriptor, content: Opener) -> None:
-        if self._exists(desc):
+        if self._exists(desc) and desc.digest not in self._damaged:
             return
         with folder(self.path) as root, NewFile(root, default_mode()) as blob, content() as reader:
             for chunk in reader.chunks():
@@ -107,12 +113,12 @@ class Layout(IndexedStore):
 
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
         self._push(root, bytes_opener(root, manifest))
+        self._damaged -= {root.digest}
         self._change_index(lambda index: index.tagged(root, references))
 
-    def untag(self, reference: str) -> None:
-        """Remove a ref; what it named stays as a blob. Nothing happens when there is no such ref."""
-        with located(self.location), storage_errors("removing a ref"):
-            self._change_index(lambda index: index.untagged(reference))
+    def _untag(self, references: t.Sequence[str]) -> None:
+        """What was named stays as a blob."""
+        self._change_index(lambda index: index.untagged(*references))
 
     def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
         with folder(self.path) as root, locked(root, self.path):

@@ -13,6 +13,7 @@ from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from ..spec.reference import check_ref_name
+from ..spec.referrers import fallback_tag, listed_as
 from .store import Target
 
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -124,9 +125,9 @@ class LayoutIndex:
             entries = _with_reference(entries, root, check_ref_name(reference))
         return self._replaced(entries)
 
-    def untagged(self, reference: str) -> LayoutIndex:
-        """This index without the entries of that exact ref.name."""
-        return self._replaced([entry for entry in self.entries if _ref_name(entry) != reference])
+    def untagged(self, *references: str) -> LayoutIndex:
+        """This index without the entries of those exact ref.names."""
+        return self._replaced([entry for entry in self.entries if _ref_name(entry) not in references])
 
     def _replaced(self, entries: t.List[RawEntry]) -> LayoutIndex:
         if entries == self.entries:
@@ -179,6 +180,9 @@ def _tags_of_full_names(entry: RawEntry) -> t.List[str]:
 class IndexedStore(Target):
     """A target whose names are in an index.json: what a layout folder and a layout tar have in common."""
 
+    # What is attached to what, of the index that it was read with.
+    _attached: t.Optional[t.Tuple[LayoutIndex, t.Dict[Digest, t.List[Descriptor]]]] = None
+
     @property
     def index(self) -> LayoutIndex:
         """index.json as it was at the first look. Raises NotFoundError when there is no layout."""
@@ -192,6 +196,35 @@ class IndexedStore(Target):
             except NotFoundError:
                 return None
         return next((str(entry.get("digest")) for entry in entries if _ref_name(entry) == name), None)
+
+    def _names(self) -> t.List[str]:
+        return self.index.names
+
+    def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
+        """By both conventions: manifests anywhere in the layout whose subject it is (oras), an index under the fallback tag (regctl)."""
+        try:
+            index = self.index
+        except NotFoundError:
+            return []
+        if self._attached is None or self._attached[0] is not index:
+            self._attached = (index, self._read_attached())
+        found = {desc.digest: desc for desc in self._attached[1].get(subject.digest, ())}
+        listed = index.find(fallback_tag(subject.digest))
+        if listed is not None and mediatype.is_index(listed.media_type) and self._exists(listed):
+            for desc in manifest.parse(listed, self.fetch_bytes(listed)).manifests:
+                if self._exists(desc):
+                    found.setdefault(desc.digest, desc)
+        return list(found.values())
+
+    def _read_attached(self) -> t.Dict[Digest, t.List[Descriptor]]:
+        """Every manifest of the layout that has a subject, by that subject's digest."""
+        attached: t.Dict[Digest, t.List[Descriptor]] = {}
+        for desc in self._reachable(self.index.descriptors()):
+            if mediatype.is_manifest(desc.media_type) and self._exists(desc):
+                document = manifest.parse(desc, self.fetch_bytes(desc))
+                if document.subject is not None:
+                    attached.setdefault(document.subject.digest, []).append(listed_as(desc, document))
+        return attached
 
     def _resolve(self, reference: t.Optional[str]) -> Descriptor:
         if reference is None:

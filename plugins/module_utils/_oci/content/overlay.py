@@ -61,6 +61,9 @@ class Overlay(Fetcher):
         file.flush()
         self.add(desc, lambda: Slice(file.fileno(), 0, desc.size))
 
+    def origin(self, desc: Descriptor) -> Fetcher:
+        return self if desc.digest in self._added else self._base.origin(desc)
+
     def _exists(self, desc: Descriptor) -> bool:
         return desc.digest in self._added or self._base.exists(desc)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ..spec import mediatype
 from ..spec.descriptor import Descriptor
+from ..spec.digest import Digest
 from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located, storage_errors
 from ..spec.strictjson import MAX_DOCUMENT
 
@@ -112,15 +113,29 @@ class VerifyingReader:
 Opener = t.Callable[[], VerifyingReader]
 
 
+class Named(t.NamedTuple):
+    """A root, and the tags or refs that are to name it."""
+
+    root: Descriptor
+    references: t.Tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Incoming:
     """What is about to be written: ``missing`` will be pushed (successors first, the root among them when it is not stored yet),
-    ``references`` will name ``root``; ``kept`` is what the root needs and the target has already."""
+    ``references`` will name ``root``; ``also``: further roots. ``kept`` is what the roots need and the target has already.
+    ``damaged``: digests of those in ``missing`` that are stored, and are not what they ought to be."""
 
     root: Descriptor
     references: t.Tuple[str, ...] = ()
     missing: t.Tuple[Descriptor, ...] = ()
     kept: t.Tuple[Descriptor, ...] = ()
+    also: t.Tuple[Named, ...] = ()
+    damaged: t.FrozenSet[Digest] = frozenset()
+
+    @property
+    def roots(self) -> t.List[Named]:
+        return [Named(self.root, self.references), *self.also]
 
 
 class Fetcher(abc.ABC):
@@ -148,6 +163,10 @@ class Fetcher(abc.ABC):
         with self.fetch(desc) as reader:
             return b"".join(reader.chunks())
 
+    def origin(self, desc: Descriptor) -> Fetcher:
+        """The store that really has the content: this one, or one that it was built on."""
+        return self
+
     @abc.abstractmethod
     def _exists(self, desc: Descriptor) -> bool: ...
 
@@ -174,6 +193,25 @@ class Source(Fetcher):
             return self.resolve(reference)
         except NotFoundError:
             return None
+
+    def names(self) -> t.List[str]:
+        """All tags or refs, in the store's order. Raises NotFoundError when there is no such repository or layout."""
+        with located(self.location), storage_errors("listing names"):
+            return self._names()
+
+    def referrers(self, subject: Descriptor) -> t.List[Descriptor]:
+        """What is attached to ``subject`` (manifests whose ``subject`` it is), each digest once, with artifact type and annotations.
+
+        [] when nothing is, also when the subject itself is not here.
+        """
+        with located(self.location), storage_errors(f"looking for referrers of {subject.digest}"):
+            return self._referrers(subject)
+
+    def _names(self) -> t.List[str]:
+        return []
+
+    def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
+        return []
 
     @abc.abstractmethod
     def _resolve(self, reference: t.Optional[str]) -> Descriptor: ...
@@ -208,6 +246,14 @@ class Target(Source):
         with located(self.location), storage_errors("tagging"):
             self._tag(root, manifest, references)
 
+    def untag(self, *references: str) -> None:
+        """Remove tags or refs; what they named stays reachable by other names and by digest as the store sees fit.
+
+        Nothing happens for one that is not there.
+        """
+        with located(self.location), storage_errors("removing names"):
+            self._untag(references)
+
     def mountable(self, source: Fetcher) -> bool:
         """True when this store can take blobs over from ``source`` without a transfer (two repositories of one registry)."""
         return False
@@ -225,6 +271,9 @@ class Target(Source):
 
     @abc.abstractmethod
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None: ...
+
+    @abc.abstractmethod
+    def _untag(self, references: t.Sequence[str]) -> None: ...
 
 
 def bytes_opener(desc: Descriptor, content: bytes) -> Opener:

@@ -14,8 +14,9 @@ from ..content.store import Fetcher, Opener, RawReader, Target
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest, looks_like_digest
-from ..spec.errors import InvalidError, MismatchError, RegistryError, TransportError
+from ..spec.errors import InvalidError, MismatchError, NotFoundError, RegistryError, TransportError
 from ..spec.reference import RegistryReference, check_tag
+from ..spec.referrers import fallback_tag, index_of, listed_as
 from . import answers
 from .auth import merge_scopes, repository_scope
 from .client import Call, Client, bytes_payload, swallow
@@ -32,6 +33,7 @@ if t.TYPE_CHECKING:
 
 MAX_PAGES = 10_000  # of a tag list
 MAX_TAGS = 1_000_000
+_NO_API = (404, 405, 501)
 _ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*?\brel=\"?next\"?", re.IGNORECASE)
 
@@ -52,29 +54,108 @@ class Repository(Target):
         self._base = f"/v2/{reference.repository}"
         self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
         self._scopes = self._push_scopes if writing else merge_scopes(repository_scope(reference.repository, "pull"))
+        self._referrers_api: t.Optional[bool] = None  # not known before it was asked
+        self._listing = threading.RLock()
+
+    def _names(self) -> t.List[str]:
+        return list(self.tags())
 
     def tags(self) -> t.Iterator[str]:
         """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
+        what = f"the tag list of {self.reference.name}"
         seen: t.Set[str] = set()
-        url: t.Optional[str] = f"{self._base}/tags/list"
-        for _page in range(MAX_PAGES):
-            response = self._request("GET", t.cast(str, url))
+        for response in self._pages(f"{self._base}/tags/list", what):
             if response.status == 404:
                 raise answers.not_found(response, f"GET tags of {self.reference.name}")
             if response.status != 200:
                 raise self._error(response, f"GET tags of {self.reference.name}")
-            following = self._next_page(response)
-            page = _tags_of(response, f"the tag list of {self.reference.name}")
-            if seen.issuperset(page) and (page or following):
-                raise TransportError(f"the tag list of {self.reference.name} repeats itself")
+            page = _tags_of(response, what)
+            if seen and seen.issuperset(page):
+                raise TransportError(f"{what} repeats itself")
             yield from (tag for tag in page if tag not in seen)
             seen.update(page)
-            url = following
-            if url is None:
-                return
             if len(seen) > MAX_TAGS:
-                break
-        raise TransportError(f"the tag list of {self.reference.name} has more than {MAX_PAGES} pages or {MAX_TAGS} tags")
+                raise TransportError(f"{what} has more than {MAX_TAGS} tags")
+
+    def _pages(self, url: str, what: str) -> t.Iterator[Response]:
+        """The answers of a list that goes on by Link headers (distribution-spec "Listing Tags"), whatever their status."""
+        following: t.Optional[str] = url
+        visited: t.Set[str] = set()
+        while following is not None:
+            if following in visited:
+                raise TransportError(f"{what} repeats itself")
+            visited.add(following)
+            if len(visited) > MAX_PAGES:
+                raise TransportError(f"{what} has more than {MAX_PAGES} pages")
+            response = self._request("GET", following)
+            following = self._next_page(response, what)
+            yield response
+
+    def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
+        """By the Referrers API; from the index under the fallback tag where a registry has none."""
+        if self._referrers_api is not False:
+            found = self._listed_referrers(subject)
+            if found is not None:
+                return found
+        document = self._fallback_index(subject)
+        return _once(document.manifests) if document is not None else []
+
+    def _listed_referrers(self, subject: Descriptor) -> t.Optional[t.List[Descriptor]]:
+        """None when the registry has no Referrers API."""
+        doing = f"GET referrers of {subject.digest} in {self.reference.name}"
+        found: t.List[Descriptor] = []
+        for response in self._pages(f"{self._base}/referrers/{subject.digest}", doing):
+            if response.status in _NO_API:
+                error = self._error(response, doing)
+                # A repository that is not there yet says nothing of the API.
+                if error.code != "NAME_UNKNOWN":
+                    self._referrers_api = False
+                return None
+            if response.status != 200:
+                raise self._error(response, doing)
+            if answers.media_type_of(response) != mediatype.OCI_INDEX:
+                raise answers.unexpected(response, doing)
+            self._referrers_api = True
+            content = response.read_all(strictjson.MAX_DOCUMENT, doing)
+            found += manifest.parse(Descriptor.of(content, mediatype.OCI_INDEX), content).manifests
+            if len(found) > MAX_TAGS:
+                raise TransportError(f"{doing}: more than {MAX_TAGS} entries")
+        return _once(found)
+
+    def _fallback_index(self, subject: Descriptor) -> t.Optional[manifest.Manifest]:
+        """The index under the fallback tag; None when there is none. Raises InvalidError when the tag names something else."""
+        name = fallback_tag(subject.digest)
+        try:
+            desc = self._resolve_by_get(name, None)
+        except NotFoundError:
+            return None
+        if not mediatype.is_index(desc.media_type):
+            raise InvalidError(f"the tag {name} of {self.reference.name} is not an index of referrers but {desc.media_type}")
+        return manifest.parse(desc, self.fetch_bytes(desc))
+
+    def _list_referrer(self, desc: Descriptor, document: manifest.Manifest) -> None:
+        """Add a manifest to the index under its subject's fallback tag, where the registry has not done so itself."""
+        subject = t.cast(Descriptor, document.subject)
+        with self._listing:
+            present = self._fallback_index(subject)
+            entries = list(present.manifests) if present is not None else []
+            if any(entry.digest == desc.digest for entry in entries):
+                return
+            content = index_of([*entries, listed_as(desc, document)])
+            self._put_manifest(Descriptor.of(content, mediatype.OCI_INDEX), content, fallback_tag(subject.digest))
+
+    def _untag(self, references: t.Sequence[str]) -> None:
+        scopes = merge_scopes(*self._push_scopes, repository_scope(self.reference.repository, "delete"))
+        for name in map(check_tag, references):
+            doing = self._doing("DELETE", "tag", name)
+            response = self._request("DELETE", self._manifest_url(name), scopes)
+            if response.status in (400, 405, 501):
+                error = self._error(response, doing)
+                # Deleting the manifest instead would take all other tags of it along (distribution-spec "Deleting tags").
+                raise RegistryError(f"{error.message}: this registry does not delete single tags", error.status, error.code)
+            if response.status not in (200, 202, 204, 404):
+                raise self._error(response, doing)
+            response.finish()
 
     def mountable(self, source: Fetcher) -> bool:
         return isinstance(source, Repository) and source._client is self._client
@@ -209,9 +290,14 @@ class Repository(Target):
             raise answers.unexpected(response, doing)
         if response.status not in (200, 201, 202, 204):
             raise self._error(response, doing)
+        listed = response.headers.get("OCI-Subject") is not None
         response.finish()
         if stored is not None and stored.algorithm == desc.digest.algorithm and stored != desc.digest:
             raise MismatchError(f"{doing}: the registry says that it stored {stored}, not {desc.digest}")
+        if b'"subject"' in content and not listed:
+            document = manifest.parse(desc, content)
+            if document.subject is not None:
+                self._list_referrer(desc, document)
 
     def _request(
         self,
@@ -229,13 +315,13 @@ class Repository(Target):
     def _manifest_url(self, name: str) -> str:
         return f"{self._base}/manifests/{name}"
 
-    def _next_page(self, response: Response) -> t.Optional[str]:
+    def _next_page(self, response: Response, what: str) -> t.Optional[str]:
         match = _NEXT.search(response.headers.get("Link", "")[:8192])
         if match is None:
             return None
         url = resolve(response.url, match.group(1))
         if not same_origin(url, self._client.transport.url):
-            raise TransportError(f"the tag list of {self.reference.name} goes on at another host, {host_of(url)}: refused")
+            raise TransportError(f"{what} goes on at another host, {host_of(url)}: refused")
         return url
 
     def _doing(self, method: str, kind: str, name: str) -> str:
@@ -243,6 +329,10 @@ class Repository(Target):
 
     def _error(self, response: Response, doing: str) -> RegistryError:
         return answers.failure(response, doing, self._caller.hint)
+
+
+def _once(entries: t.Iterable[Descriptor]) -> t.List[Descriptor]:
+    return list({desc.digest: desc for desc in entries}.values())
 
 
 def _kind(desc: Descriptor) -> str:
