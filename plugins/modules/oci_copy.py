@@ -11,7 +11,9 @@ short_description: Copy an image or artifact between OCI layouts and registries
 description:
   - Makes a tag of a registry, a layout folder or a layout tar (Open Container Initiative, not Oracle Cloud) name the same
     manifest as O(src) does, with everything under it.
-  - The digest is always kept. An index is copied with all its children.
+  - The digest is kept, unless O(platforms), O(format) or O(compression) ask for something else. An index is copied with all its
+    children.
+  - With O(all_tags) or O(tags_matching) many tags of a repository or layout are copied, each under its own name.
   - A source layout that does not exist is an error in a run. In check mode it is a warning, and the copy would be a change, because an
     earlier task may make it.
   - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all.
@@ -40,6 +42,96 @@ options:
     type: list
     elements: str
     default: []
+  force_tag:
+    description:
+      - Whether a tag or ref of the destination that names something else is moved. With V(false) that is an error, and nothing is
+        copied.
+    type: bool
+    default: true
+  all_tags:
+    description:
+      - Copy all tags or refs of O(src), which then names a repository or a layout without a tag, and so does O(dest).
+      - Tags that hold lists of referrers (C(sha256-<hex>)) are not meant. They follow from O(referrers).
+    type: bool
+    default: false
+  tags_matching:
+    description:
+      - As O(all_tags), for the tags that match.
+      - A regular expression that has to match the whole tag, for example V(v1\.[0-9]+).
+      - Or V(semver:) and a range of versions, for example V(semver:>=1.2 <2), V(semver:^1.4), V(semver:~1.2.3) or V(semver:1.x || 3.x).
+        Tags that are no versions are left out. So are pre-releases, unless the range names one of the same version.
+    type: str
+  prune:
+    description:
+      - Whether tags or refs of the destination are removed that match O(tags_matching) (with O(all_tags), all of them) and that O(src)
+        does not have. The manifests that they name are not deleted from a registry.
+      - Not every registry can delete a tag. One that cannot fails the task, when everything has been copied.
+    type: bool
+    default: false
+  platforms:
+    description:
+      - Copy only these platforms of an index, as C(os/architecture) or C(os/architecture/variant). V(host) is Linux on the target's
+        own processor.
+      - With one platform its manifest is what the tags name.
+      - With several it is an index with these platforms and their attestations. It has another digest, unless O(src) has no others.
+      - A platform that O(src) does not have is an error.
+    type: list
+    elements: str
+    default: []
+  referrers:
+    description:
+      - Whether what is attached to the image travels with it, such as signatures, SBOMs and attestations. That is what names it, or one
+        of its platforms, as its C(subject), and what is attached to that.
+      - Lists of referrers are read and written through the registry's Referrers API, or under the tags that stand in for it. In a
+        layout they are found by the C(subject) of its manifests and under such tags.
+      - Cannot be given with O(format) or O(compression).
+    type: bool
+    default: false
+  artifact_types:
+    description:
+      - With O(referrers), the artifact types that are copied. All when empty.
+      - What is attached to a referrer is copied with it, whatever its type.
+    type: list
+    elements: str
+    default: []
+  digest_tags:
+    description:
+      - Whether tags that begin with a digest of the image travel with it, as C(sha256-<hex>.sig), under which older versions of C(cosign)
+        keep signatures. The tags of O(src) are listed for that.
+    type: bool
+    default: false
+  format:
+    description:
+      - V(docker) makes manifests of Docker's media types, V(oci) those of OCI. The digest changes, the image's ID does not.
+      - An image that has the format is copied as it is. Docker's format has no annotations, no attestations, no artifacts and no layers
+        of zstd.
+      - Attestations of a manifest whose digest changes are left out (RV(dropped)).
+    type: str
+    choices: [oci, docker]
+  compression:
+    description:
+      - Compress the layers anew that are compressed otherwise. The digest changes, the image's ID does not.
+      - A layer that an image at the destination has in this form already, by the digest of its content, is taken from there.
+      - To know the digest, check mode has to read and compress layers as well. It keeps nothing of them.
+      - V(zstd) needs a library on the target (C(backports.zstd) or C(zstandard)), unless its Python is 3.14 or newer.
+    type: str
+    choices: [gzip, zstd, none]
+  compression_level:
+    description:
+      - The level of O(compression), 1 to 9 for V(gzip), 1 to 19 for V(zstd). It does not cause layers to be compressed anew.
+    type: int
+  nondistributable:
+    description:
+      - Whether non-distributable (foreign) layers are copied too, when O(src) has them. Their URLs are never followed.
+    type: bool
+    default: false
+  deep:
+    description:
+      - Read and hash everything that the destination has of it, and repair what is damaged or lost. An ordinary run takes a manifest
+        that is there as proof of all below it.
+      - That reads all bytes at the destination.
+    type: bool
+    default: false
   concurrency:
     description:
       - How many blobs are transferred at the same time.
@@ -78,6 +170,65 @@ EXAMPLES = r"""
     dest: oci:/srv/store/team:a
     dest_ref: example.com/hello:v1
 
+- name: Two platforms of an index, with signatures and SBOMs
+  lading.oci.oci_copy:
+    src: registry.example.com/team/multi:1.4
+    dest: edge.example.com:5000/team/multi:1.4
+    platforms: [linux/amd64, linux/arm64]
+    referrers: true
+
+- name: The image for this host only, into a layout
+  lading.oci.oci_copy:
+    src: registry.example.com/team/multi:1.4
+    dest: oci:/srv/mirror/app:1.4
+    platforms: [host]
+
+- name: A repository into one layout tar, for the other side of an air gap
+  lading.oci.oci_copy:
+    src: registry.example.com/team/releases
+    dest: oci:/srv/mirror/releases.tar
+    all_tags: true
+    referrers: true
+
+- name: And on the other side into the registry there, all releases from 1.2 on
+  lading.oci.oci_copy:
+    src: oci:/srv/mirror/releases.tar
+    dest: edge.example.com:5000/team/releases
+    tags_matching: "semver:>=1.2"
+
+- name: A layout folder that has just the releases of 1.x
+  lading.oci.oci_copy:
+    src: registry.example.com/team/releases
+    dest: oci:/srv/mirror/releases
+    tags_matching: "semver:1.x"
+    prune: true
+
+- name: For an old engine, in Docker's format
+  lading.oci.oci_copy:
+    src: registry.example.com/team/multi:1.4
+    dest: edge.example.com:5000/team/old:1.4
+    format: docker
+
+- name: Smaller layers for a slow link
+  lading.oci.oci_copy:
+    src: registry.example.com/team/multi:1.4
+    dest: oci:/srv/mirror/small.tar:1.4
+    platforms: [linux/arm64]
+    compression: zstd
+    compression_level: 19
+
+- name: A release is never overwritten
+  lading.oci.oci_copy:
+    src: registry.example.com/team/app:1.4
+    dest: edge.example.com:5000/team/app:1.4.0
+    force_tag: false
+
+- name: After a disk fault, read everything again and repair it
+  lading.oci.oci_copy:
+    src: registry.example.com/team/app:1.4
+    dest: oci:/srv/mirror/app:1.4
+    deep: true
+
 - name: Between two registries, each reached in its own way
   module_defaults:
     group/lading.oci.registry:
@@ -98,25 +249,90 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest or index that was copied. Null in check mode when the source layout does not exist yet.
-  returned: success
+  description:
+    - The digest of the manifest or index that the destination has. Null in check mode when the source layout does not exist yet.
+  returned: when one tag is copied
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+source_digest:
+  description:
+    - The digest of the manifest or index that O(src) names. Another one than RV(digest) when O(platforms), O(format) or O(compression)
+      changed something.
+  returned: when one tag is copied
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 reference:
   description: The destination with that digest, as it can be given as a source again.
-  returned: success
+  returned: when one tag is copied
   type: str
   sample: localhost:5000/hello-artifact@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 media_type:
   description: The media type of the manifest or index. Null in check mode when the source layout does not exist yet.
-  returned: success
+  returned: when one tag is copied
   type: str
   sample: application/vnd.oci.image.index.v1+json
 tags:
-  description: Each tag or ref of the destination, with the digest that it named before (null when there was none) and after.
+  description:
+    - Each tag or ref of the destination, with the digest that it named before (null when there was none) and after (null when it was
+      removed).
   returned: success
   type: dict
   sample: {"v1": {"before": null, "after": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}}
+copies:
+  description: Each tag that was copied, in the order of O(src).
+  returned: when O(all_tags) or O(tags_matching) is given
+  type: list
+  elements: dict
+  contains:
+    tag:
+      description: The tag.
+      type: str
+    changed:
+      description: Whether something was transferred for it, or the tag was set. In check mode, whether it would be.
+      type: bool
+    digest:
+      description: The digest that it names now.
+      type: str
+    before:
+      description: The digest that it named before, or null.
+      type: str
+    source_digest:
+      description: The digest that it names in O(src).
+      type: str
+    reference:
+      description: The destination with the digest.
+      type: str
+    media_type:
+      description: The media type of the manifest or index.
+      type: str
+    stats:
+      description: As RV(stats), without the requests. What several tags share is counted for the first.
+      type: dict
+referrers:
+  description: What is attached to what was copied, when O(referrers) or O(digest_tags) is given.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    digest:
+      description: The digest of the referrer.
+      type: str
+    artifact_type:
+      description: Its artifact type.
+      type: str
+    subject:
+      description: The digest that it is attached to.
+      type: str
+    changed:
+      description: Whether it was copied. In check mode, whether it would be.
+      type: bool
+dropped:
+  description:
+    - The digests of attestations that were left out, because the manifest that they speak of has another digest now, or because
+      O(format=docker) has no place for them.
+  returned: success
+  type: list
+  elements: str
 skipped_layers:
   description: The digests of non-distributable layers, which are not copied.
   returned: success
@@ -259,7 +475,7 @@ def run(module: AnsibleModule) -> None:
         outcome = task.apply()
     result = items_result(task.items, task.pruned, outcome, dest.name, source, target)
     if many:
-        result["items"] = [item_result(item, outcome, dest.name) for item in task.items]
+        result["copies"] = [item_result(item, outcome, dest.name) for item in task.items]
     else:
         result.update(root_result(task.items[0], dest.name))
     module.exit_json(**result)

@@ -77,7 +77,7 @@ class AttachedPlanner:
         if listed and not self._planner.options.deep:
             plan = CopyPlan(root, {}, present=(root,))
         else:
-            plan = self._planner.plan(self._source, root, {}, listed)
+            plan = self._planner.expect(self._planner.plan(self._source, root, {}, listed))
         return Attached(subject, referrer, plan, self._source)
 
     def _listing(self, dst: IndexedStore, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
@@ -93,7 +93,8 @@ class AttachedPlanner:
         overlay, content = Overlay(self._source), index_of([*entries, *new])
         desc = Descriptor.of(content, mediatype.OCI_INDEX)
         overlay.add_bytes(desc, content)
-        return [Attached(subject, desc, self._planner.plan(overlay, desc, {name: listing}), overlay)]
+        plan = self._planner.expect(self._planner.plan(overlay, desc, {name: listing}))
+        return [Attached(subject, desc, plan, overlay)]
 
     def digest_tags(self, content: Fetcher, root: Descriptor) -> t.List[Attached]:
         """What stands under tags that begin with the digest of a manifest under ``root``, as ``sha256-<hex>.sig``."""
@@ -106,7 +107,7 @@ class AttachedPlanner:
                 if tag.startswith(prefix):
                     desc = self._source.resolve(tag)
                     plan = self._planner.plan(self._source, desc, {tag: self._planner.dst.lookup(tag)})
-                    found.append(Attached(subject, desc, plan, self._source))
+                    found.append(Attached(subject, desc, self._planner.expect(plan), self._source))
         return found
 
 

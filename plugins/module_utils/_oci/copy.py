@@ -76,7 +76,7 @@ class CopyOptions:
 
 
 class Planner:
-    """Plans copies into one destination, one after the other: what an earlier one brings is there for the later ones.
+    """Plans copies into one destination, one after the other: what an expected one brings is there for the later ones.
 
     Raises InvalidError for a graph that is too deep or too large, and whatever the stores raise.
     """
@@ -99,15 +99,19 @@ class Planner:
             return CopyPlan(root, current, present=(root,))
         walk = _Walk(self, src, root, any(_is(desc, root) for desc in current.values()))
         plan = walk.plan(current)
-        self._coming.update(desc.digest for desc in plan.missing)
         relist = not listed and root.digest not in {desc.digest for desc in plan.missing}
         return replace(plan, unlisted=relist)
+
+    def expect(self, plan: CopyPlan) -> CopyPlan:
+        """Count on what the plan brings; it will be applied together with the later ones."""
+        self._coming.update(desc.digest for desc in plan.missing)
+        return plan
 
     def is_coming(self, desc: Descriptor) -> bool:
         return desc.digest in self._coming
 
     def stored(self, descs: t.Sequence[Descriptor]) -> t.Set[Digest]:
-        """Those of the blobs that are there, or will be by an earlier plan. Each is looked up once."""
+        """Those of the blobs that are there, or will be by an expected plan. Each is looked up once."""
         unknown = [desc for desc in descs if desc.digest not in self._stored and not self.is_coming(desc)]
         with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
             look = self._intact if self.options.deep else self.dst.exists

@@ -111,6 +111,7 @@ class CopyTask:
             derived = self._derived(root, {})
             plan = self._planner.plan(derived.content, derived.root, current)
         self._check_tags(plan)
+        self._planner.expect(plan)
         attached: t.List[Attached] = []
         if self.wanted.referrers:
             attached += self._attached.referrers(derived.content, derived.root)

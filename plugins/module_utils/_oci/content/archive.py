@@ -115,8 +115,8 @@ class Archive(IndexedStore):
         if old is None:
             return set()
         stored = {name for name in old.members if name.startswith(BLOBS + "/")}
-        before = {_blob_name(desc.digest) for desc in self._reachable(self._read_index(old).descriptors())}
-        after = {_blob_name(desc.digest) for desc in self._reachable([*new_index.descriptors(), *needed])}
+        before = {_blob_name(desc.digest) for desc in self._reachable(self._read_index(old).descriptors(), passing=True)}
+        after = {_blob_name(desc.digest) for desc in self._reachable([*new_index.descriptors(), *needed], passing=True)}
         return stored - (before - after)
 
     def _push(self, desc: Descriptor, content: Opener) -> None:

@@ -11,7 +11,7 @@ import typing as t
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
-from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
+from ..spec.errors import InvalidError, MismatchError, NotFoundError, located, storage_errors
 from ..spec.reference import check_ref_name
 from ..spec.referrers import fallback_tag, listed_as
 from .store import Target
@@ -246,8 +246,19 @@ class IndexedStore(Target):
                 return desc
         raise NotFoundError(f"no manifest {digest} in the layout")
 
-    def _reachable(self, roots: t.Iterable[Descriptor]) -> t.Iterator[Descriptor]:
-        """Everything under ``roots`` that is stored here, each digest once; what is absent is passed over (a sparse layout is valid)."""
+    def _successors(self, desc: Descriptor, passing: bool) -> t.List[Descriptor]:
+        try:
+            return manifest.successors(desc, self.fetch_bytes(desc))
+        except (InvalidError, MismatchError):
+            if passing:
+                return []
+            raise
+
+    def _reachable(self, roots: t.Iterable[Descriptor], passing: bool = False) -> t.Iterator[Descriptor]:
+        """Everything under ``roots`` that is stored here, each digest once; what is absent is passed over (a sparse layout is valid).
+
+        ``passing``: so is what is below a damaged manifest.
+        """
         seen: t.Set[Digest] = set()
         level = list(roots)
         for _depth in range(MAX_DEPTH):
@@ -258,7 +269,7 @@ class IndexedStore(Target):
                 seen.add(desc.digest)
                 yield desc
                 if mediatype.is_manifest(desc.media_type) and self._exists(desc):
-                    following.extend(manifest.successors(desc, self.fetch_bytes(desc)))
+                    following.extend(self._successors(desc, passing))
             level = following
         if level:
             raise InvalidError(f"the layout's indexes are nested deeper than {MAX_DEPTH} levels")
