@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import typing as t
 
@@ -14,7 +13,7 @@ from ..content.store import Fetcher, Opener, RawReader, Target
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest, looks_like_digest
-from ..spec.errors import InvalidError, MismatchError, NotFoundError, RegistryError, TransportError
+from ..spec.errors import InvalidError, MismatchError, NotFoundError, RegistryError
 from ..spec.reference import RegistryReference, check_tag
 from ..spec.referrers import fallback_tag, index_of, listed_as
 from . import answers
@@ -22,20 +21,17 @@ from .auth import merge_scopes, repository_scope
 from .client import Call, Client, bytes_payload, swallow
 from .credentials import find
 from .download import ResumingReader
+from .lists import Lists
 from .login import Caller
 from .options import RegistryOptions
-from .origin import host_of, quoted, resolve, same_origin
+from .origin import quoted
 from .retry import PASSING
 from .uploads import Session, Upload
 
 if t.TYPE_CHECKING:
     from .transport import Response
 
-MAX_PAGES = 10_000  # of a tag list
-MAX_TAGS = 1_000_000
-_NO_API = (404, 405, 501)
 _ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
-_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*?\brel=\"?next\"?", re.IGNORECASE)
 
 
 class Repository(Target):
@@ -54,73 +50,23 @@ class Repository(Target):
         self._base = f"/v2/{reference.repository}"
         self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
         self._scopes = self._push_scopes if writing else merge_scopes(repository_scope(reference.repository, "pull"))
-        self._referrers_api: t.Optional[bool] = None  # not known before it was asked
+        self._lists = Lists(reference.name, client.transport.url, lambda url: self._request("GET", url), self._error)
         self._listing = threading.RLock()
+
+    def tags(self) -> t.Iterator[str]:
+        """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
+        return self._lists.tags(f"{self._base}/tags/list")
 
     def _names(self) -> t.List[str]:
         return list(self.tags())
 
-    def tags(self) -> t.Iterator[str]:
-        """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
-        what = f"the tag list of {self.reference.name}"
-        seen: t.Set[str] = set()
-        for response in self._pages(f"{self._base}/tags/list", what):
-            if response.status == 404:
-                raise answers.not_found(response, f"GET tags of {self.reference.name}")
-            if response.status != 200:
-                raise self._error(response, f"GET tags of {self.reference.name}")
-            page = _tags_of(response, what)
-            if seen and seen.issuperset(page):
-                raise TransportError(f"{what} repeats itself")
-            yield from (tag for tag in page if tag not in seen)
-            seen.update(page)
-            if len(seen) > MAX_TAGS:
-                raise TransportError(f"{what} has more than {MAX_TAGS} tags")
-
-    def _pages(self, url: str, what: str) -> t.Iterator[Response]:
-        """The answers of a list that goes on by Link headers (distribution-spec "Listing Tags"), whatever their status."""
-        following: t.Optional[str] = url
-        visited: t.Set[str] = set()
-        while following is not None:
-            if following in visited:
-                raise TransportError(f"{what} repeats itself")
-            visited.add(following)
-            if len(visited) > MAX_PAGES:
-                raise TransportError(f"{what} has more than {MAX_PAGES} pages")
-            response = self._request("GET", following)
-            following = self._next_page(response, what)
-            yield response
-
     def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
         """By the Referrers API; from the index under the fallback tag where a registry has none."""
-        if self._referrers_api is not False:
-            found = self._listed_referrers(subject)
-            if found is not None:
-                return found
-        document = self._fallback_index(subject)
-        return _once(document.manifests) if document is not None else []
-
-    def _listed_referrers(self, subject: Descriptor) -> t.Optional[t.List[Descriptor]]:
-        """None when the registry has no Referrers API."""
-        doing = f"GET referrers of {subject.digest} in {self.reference.name}"
-        found: t.List[Descriptor] = []
-        for response in self._pages(f"{self._base}/referrers/{subject.digest}", doing):
-            if response.status in _NO_API:
-                error = self._error(response, doing)
-                # A repository that is not there yet says nothing of the API.
-                if error.code != "NAME_UNKNOWN":
-                    self._referrers_api = False
-                return None
-            if response.status != 200:
-                raise self._error(response, doing)
-            if answers.media_type_of(response) != mediatype.OCI_INDEX:
-                raise answers.unexpected(response, doing)
-            self._referrers_api = True
-            content = response.read_all(strictjson.MAX_DOCUMENT, doing)
-            found += manifest.parse(Descriptor.of(content, mediatype.OCI_INDEX), content).manifests
-            if len(found) > MAX_TAGS:
-                raise TransportError(f"{doing}: more than {MAX_TAGS} entries")
-        return _once(found)
+        found = self._lists.referrers(f"{self._base}/referrers/{subject.digest}", subject.digest)
+        if found is None:
+            document = self._fallback_index(subject)
+            found = list(document.manifests) if document is not None else []
+        return list({desc.digest: desc for desc in found}.values())
 
     def _fallback_index(self, subject: Descriptor) -> t.Optional[manifest.Manifest]:
         """The index under the fallback tag; None when there is none. Raises InvalidError when the tag names something else."""
@@ -315,24 +261,11 @@ class Repository(Target):
     def _manifest_url(self, name: str) -> str:
         return f"{self._base}/manifests/{name}"
 
-    def _next_page(self, response: Response, what: str) -> t.Optional[str]:
-        match = _NEXT.search(response.headers.get("Link", "")[:8192])
-        if match is None:
-            return None
-        url = resolve(response.url, match.group(1))
-        if not same_origin(url, self._client.transport.url):
-            raise TransportError(f"{what} goes on at another host, {host_of(url)}: refused")
-        return url
-
     def _doing(self, method: str, kind: str, name: str) -> str:
         return f"{method} {kind} {name} of {self.reference.name}"
 
     def _error(self, response: Response, doing: str) -> RegistryError:
         return answers.failure(response, doing, self._caller.hint)
-
-
-def _once(entries: t.Iterable[Descriptor]) -> t.List[Descriptor]:
-    return list({desc.digest: desc for desc in entries}.values())
 
 
 def _kind(desc: Descriptor) -> str:
@@ -346,15 +279,6 @@ def _accept(desc: Descriptor) -> t.Dict[str, str]:
 def _check_claim(doing: str, content: bytes, digest: t.Optional[Digest]) -> None:
     if digest is not None and Digest.of(content, digest.algorithm) != digest:
         raise MismatchError(f"{doing}: the answer is not the content of {digest}")
-
-
-def _tags_of(response: Response, what: str) -> t.List[str]:
-    tags = strictjson.load_object(response.read_all(strictjson.MAX_DOCUMENT, what), what).get("tags")
-    if tags is None:
-        return []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise InvalidError(f"{what} is not a list of strings")
-    return [check_tag(tag) for tag in tags]
 
 
 class _Pool:

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target, VerifyingReader, bytes_opener
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry import repository as repository_module
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import lists
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
@@ -341,11 +341,11 @@ class TestTags:
             list(harness.repository().tags())
         assert len(registry.asked("GET", "tags/list")) == 2
 
-    @pytest.mark.parametrize("limit", ["MAX_PAGES", "MAX_TAGS"])
+    @pytest.mark.parametrize("limit", ["MAX_PAGES", "MAX_ENTRIES"])
     def test_a_list_without_end(
         self, registry: fake.FakeRegistry, harness: fake.Harness, monkeypatch: pytest.MonkeyPatch, limit: str
     ) -> None:
-        monkeypatch.setattr(repository_module, limit, 2)
+        monkeypatch.setattr(lists, limit, 2)
         registry.page_size = 1
         self._tag(harness, "a", "b", "c", "d", "e")
         with pytest.raises(TransportError, match="more than"):
