@@ -97,9 +97,13 @@ options:
       - Where the content comes from.
       - V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST) is a registry. The host is never left out.
         A leading V(docker://) is accepted.
-      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
+      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar as found on disk.
         The latter form needs a layout that has just one manifest.
       - V(oci-archive:PATH:REF) is a layout tar.
+      - V(docker-archive:PATH:NAME) is what C(docker save) wrote, old or new. V(oci:) and V(oci-archive:) read that as well. Its layers
+        are copied as they are, most often without compression. See O(compression) of M(lading.oci.oci_copy).
+      - Tars may be compressed with gzip, xz, bzip2 or zstd. They are then unpacked into a temporary file.
+      - V(:@0) in place of a ref or name is the first image, V(:@1) the second one.
       - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
         of the playbook, in an ad-hoc command the working directory.
     type: str
