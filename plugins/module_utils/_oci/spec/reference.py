@@ -114,12 +114,18 @@ def _parse_docker_archive(rest: str, ref: t.Optional[str], text: str) -> LayoutR
     return LayoutReference(path, wanted, archive=True, docker=True)
 
 
+def qualified(name: str) -> str:
+    """An image name with its host, which Docker leaves out for Docker Hub, with ``library/``."""
+    first, slash, _rest = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}"
+    return name if _is_domain(first) else f"docker.io/{name}"
+
+
 def full_image_name(text: str) -> t.Optional[str]:
     """``docker.io/library/alpine:3`` for ``alpine:3``, as Docker completes names (distribution/reference, normalize.go); None for none."""
-    first, slash, rest = text.partition("/")
-    name = text if slash and _is_domain(first) else f"docker.io/{text}"
     try:
-        parsed = _parse_registry(name, None)
+        parsed = _parse_registry(qualified(text), None)
     except InvalidError:
         return None
     return str(parsed) if parsed.target else f"{parsed}:latest"
