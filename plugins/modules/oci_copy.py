@@ -426,6 +426,8 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
 
 def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> bool:
     """Whether many tags are copied. Raises InvalidError for options that then make no sense, and for ``prune`` when they are not."""
+    if params["all_tags"] and params["tags_matching"] is not None:
+        raise InvalidError("all_tags and tags_matching exclude each other")
     many = params["all_tags"] or params["tags_matching"] is not None
     if params["prune"] and not many:
         raise InvalidError("prune needs all_tags or tags_matching: without them it is not known which tags ought to be there")
@@ -507,7 +509,6 @@ def main() -> None:
             "concurrency": {"type": "int", "default": 4},
             **registries_argument_spec(),
         },
-        mutually_exclusive=[("all_tags", "tags_matching")],
         supports_check_mode=True,
     )
     with failing(module):
