@@ -61,6 +61,10 @@ class Overlay(Fetcher):
         file.flush()
         self.add(desc, lambda: Slice(file.fileno(), 0, desc.size))
 
+    def made(self, desc: Descriptor) -> bool:
+        """True for content that was added, False for the base's."""
+        return desc.digest in self._added
+
     def _exists(self, desc: Descriptor) -> bool:
         return desc.digest in self._added or self._base.exists(desc)
 

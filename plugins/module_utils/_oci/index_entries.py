@@ -1,0 +1,111 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""The entries of an index, and what adding, replacing and removing one does to the others (image-spec image-index.md)."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .spec.descriptor import Descriptor
+from .spec.digest import Digest
+from .spec.errors import InvalidError
+from .spec.platform import REFERENCE_DIGEST, Platform, is_attestation, platform_of
+
+KEPT = -1
+Key = t.Tuple[Platform, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``document`` is what the index says, ``desc`` the same parsed. ``item``: which of ``manifests`` it is of, KEPT for none;
+    ``what`` names that in errors."""
+
+    document: t.Mapping[str, t.Any]
+    desc: Descriptor
+    item: int = KEPT
+    what: str = ""
+
+    @property
+    def key(self) -> t.Optional[Key]:
+        """What an index has one image of: a platform, for Windows with the version; None for all that is no image of a platform."""
+        stated = platform_of(self.desc)
+        if stated is None or is_attestation(self.desc):
+            return None
+        version = (self.desc.platform or {}).get("os.version")
+        return stated, version if isinstance(version, str) else ""
+
+
+class Entries:
+    """The entries of an index in their order: images first, attestations after them, what was ``kept`` where it was."""
+
+    def __init__(self, kept: t.Iterable[Entry] = ()) -> None:
+        self._entries = list(kept)
+
+    @property
+    def documents(self) -> t.List[t.Dict[str, t.Any]]:
+        return [dict(entry.document) for entry in self._entries]
+
+    def add(self, group: t.Sequence[Entry]) -> None:
+        """Add the entries of one item. Those that were kept for the same platforms go, with their attestations.
+
+        Raises InvalidError when another item has brought other content for one of the platforms.
+        """
+        self._check_unique(group)
+        # What is there already stays at its place: adding the same again changes nothing.
+        for entry in [entry for entry in group if not self._renewed(entry)]:
+            self._insert(entry)
+        keys = {entry.key for entry in group if entry.key is not None}
+        self._drop([old for old in self._entries if old.item == KEPT and old.key in keys])
+
+    def remove(self, platform: Platform) -> None:
+        """Remove the images of exactly this platform, and their attestations."""
+        self._drop([entry for entry in self._entries if entry.key is not None and entry.key[0] == platform])
+
+    def _check_unique(self, group: t.Sequence[Entry]) -> None:
+        given = [old for old in self._entries if old.item not in (KEPT, group[0].item)] if group else []
+        for entry in group:
+            for old in given:
+                if entry.key is not None and old.key == entry.key and old.desc.digest != entry.desc.digest:
+                    platform = " ".join(str(part) for part in entry.key if str(part))
+                    raise InvalidError(
+                        f"{old.what} and {entry.what} are both for {platform}, with different content: leave one out, or give its platform"
+                    )
+
+    def _renewed(self, entry: Entry) -> bool:
+        """Whether the same content for the same platform was there; it is the new entry then."""
+        for place, old in enumerate(self._entries):
+            if old.desc.digest == entry.desc.digest and old.key == entry.key:
+                self._entries[place] = entry
+                return True
+        return False
+
+    def _insert(self, entry: Entry) -> None:
+        self._entries.insert(self._place(entry), entry)
+
+    def _place(self, entry: Entry) -> int:
+        """Of a new entry: where the one was that it replaces, else after all images, an attestation at the end."""
+        if is_attestation(entry.desc):
+            return len(self._entries)
+        for place, old in enumerate(self._entries):
+            if (old.item == KEPT and old.key == entry.key and entry.key is not None) or is_attestation(old.desc):
+                return place
+        return len(self._entries)
+
+    def _drop(self, dropped: t.Sequence[Entry]) -> None:
+        self._entries = [entry for entry in self._entries if not any(entry is old for old in dropped)]
+        left = {entry.desc.digest for entry in self._entries}
+        gone = {old.desc.digest for old in dropped} - left
+        self._entries = [entry for entry in self._entries if attested(entry.desc) not in gone]
+
+
+def attested(desc: Descriptor) -> t.Optional[str]:
+    """The digest of the manifest that an attestation is about; None for what is none."""
+    return desc.annotations.get(REFERENCE_DIGEST) if is_attestation(desc) else None
+
+
+def with_attestations(entries: t.Sequence[Entry], digest: Digest) -> t.List[Entry]:
+    """The entries of that digest, and the attestations about it."""
+    return [entry for entry in entries if digest in (entry.desc.digest, attested(entry.desc))]
