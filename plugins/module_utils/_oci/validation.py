@@ -39,7 +39,7 @@ def _validated(overlay: Overlay, desc: Descriptor) -> bool:
     if mediatype.is_manifest(desc.media_type):
         _check_manifest(overlay, manifest.parse(desc, content), what)
     else:
-        _check_config(content, what)
+        check_config(content, what)
     return schema.validate(desc.media_type, content, what)
 
 
@@ -54,10 +54,14 @@ def _check_manifest(overlay: Overlay, document: manifest.Manifest, what: str) ->
         raise InvalidError(f"{what} has an empty config and no artifactType")
 
 
-def _check_config(content: bytes, what: str) -> None:
-    document = image.parse_config(content, what).document
-    if not _states(document):
+def check_config(content: bytes, what: str) -> None:
+    """What the schema does not see of an image's config, or sees only where jsonschema is. Raises InvalidError."""
+    config = image.parse_config(content, what)
+    if not _states(config.document):
         raise InvalidError(f"{what} says no os and architecture")
+    environment = config.runtime.get("Env", [])
+    if not isinstance(environment, list) or not all(isinstance(value, str) and "=" in value[1:] for value in environment):
+        raise InvalidError(f"{what} has an Env that is not a list of NAME=VALUE")
 
 
 def _states(document: t.Mapping[str, t.Any]) -> bool:
