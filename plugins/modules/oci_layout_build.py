@@ -126,6 +126,7 @@ options:
       - Whether O(manifests) changes the index that the ref names now, and keeps its other entries and its annotations.
       - An entry with the same platform is replaced, and its attestations go with it.
       - When the ref names a single image, that is the first entry.
+      - Tasks that change the same ref must run one after the other.
     type: bool
     default: false
   artifact_type:
@@ -307,7 +308,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained im
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
-from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder
+from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     copy_result,
     failing,
@@ -353,8 +354,12 @@ def build_index(module: AnsibleModule) -> t.Dict[str, t.Any]:
             return {"validated": [], **unmade_result(LayoutReference(params["path"], tag), [], source, target)}
     overlay = Overlay(target)
     content = Chained([overlay, *(source for _parsed, source in opened)])
-    root = options.build(IndexBuilder(overlay, content), opened, target.lookup(tag))
+    current = target.lookup(tag)
+    before = listing(content, current)
+    root = options.build(IndexBuilder(overlay, content), opened, current)
     result = publish(module, overlay, content, root, target)
+    result["diff"]["before"] += before
+    result["diff"]["after"] += listing(content, root)
     result["stats"]["requests"]["source"] = requests_of_all(opened)
     return result
 

@@ -54,10 +54,8 @@ class Entries:
         Raises InvalidError when another item has brought other content for one of the platforms.
         """
         self._check_unique(group)
-        # What is there already stays at its place: adding the same again changes nothing.
-        for entry in [entry for entry in group if not self._renewed(entry)]:
-            self._insert(entry)
-        keys = {entry.key for entry in group if entry.key is not None}
+        self._insert(self._renewed(group))
+        keys = {entry.key for entry in group} - {None}
         self._drop([old for old in self._entries if old.item == KEPT and old.key in keys])
 
     def remove(self, platform: Platform) -> None:
@@ -65,40 +63,50 @@ class Entries:
         self._drop([entry for entry in self._entries if entry.key is not None and entry.key[0] == platform])
 
     def _check_unique(self, group: t.Sequence[Entry]) -> None:
-        given = [old for old in self._entries if old.item not in (KEPT, group[0].item)] if group else []
+        items = {entry.item for entry in group}
+        given = {old.key: old for old in self._entries if old.key is not None and old.item not in (KEPT, *items)}
         for entry in group:
-            for old in given:
-                if entry.key is not None and old.key == entry.key and old.desc.digest != entry.desc.digest:
-                    platform = " ".join(str(part) for part in entry.key if str(part))
-                    raise InvalidError(
-                        f"{old.what} and {entry.what} are both for {platform}, with different content: leave one out, or give its platform"
-                    )
+            old = given.get(entry.key)
+            if old is not None and entry.key is not None and old.desc.digest != entry.desc.digest:
+                platform = " ".join(str(part) for part in entry.key if str(part))
+                raise InvalidError(
+                    f"{old.what} and {entry.what} are both for {platform}, with different content: leave one out, or give its platform"
+                )
 
-    def _renewed(self, entry: Entry) -> bool:
-        """Whether the same content for the same platform was there; it is the new entry then."""
-        for place, old in enumerate(self._entries):
-            if old.desc.digest == entry.desc.digest and old.key == entry.key:
+    def _renewed(self, group: t.Sequence[Entry]) -> t.List[Entry]:
+        """Put those of the group whose content is there already in its place: adding the same again moves nothing. The others."""
+        places = {(old.desc.digest, old.key): place for place, old in enumerate(self._entries)}
+        new = []
+        for entry in group:
+            place = places.get((entry.desc.digest, entry.key))
+            if place is None:
+                new.append(entry)
+            else:
                 self._entries[place] = entry
-                return True
-        return False
+        return new
 
-    def _insert(self, entry: Entry) -> None:
-        self._entries.insert(self._place(entry), entry)
-
-    def _place(self, entry: Entry) -> int:
-        """Of a new entry: where the one was that it replaces, else after all images, an attestation at the end."""
-        if is_attestation(entry.desc):
-            return len(self._entries)
-        for place, old in enumerate(self._entries):
-            if (old.item == KEPT and old.key == entry.key and entry.key is not None) or is_attestation(old.desc):
-                return place
-        return len(self._entries)
+    def _insert(self, new: t.Sequence[Entry]) -> None:
+        """An image before the one that it replaces, else after all images; an attestation at the end."""
+        images = [entry for entry in new if not is_attestation(entry.desc)]
+        outdated = {old.key for old in self._entries if old.item == KEPT} - {None}
+        more = [entry for entry in images if entry.key not in outdated]
+        replacing: t.Dict[t.Optional[Key], t.List[Entry]] = {}
+        for entry in images:
+            if entry.key in outdated:
+                replacing.setdefault(entry.key, []).append(entry)
+        placed: t.List[Entry] = []
+        for old in self._entries:
+            if old.item == KEPT:
+                placed.extend(replacing.pop(old.key, []))
+            placed.append(old)
+        end = next((place for place, entry in enumerate(placed) if is_attestation(entry.desc)), len(placed))
+        self._entries = [*placed[:end], *more, *placed[end:], *(entry for entry in new if is_attestation(entry.desc))]
 
     def _drop(self, dropped: t.Sequence[Entry]) -> None:
-        self._entries = [entry for entry in self._entries if not any(entry is old for old in dropped)]
-        left = {entry.desc.digest for entry in self._entries}
-        gone = {old.desc.digest for old in dropped} - left
-        self._entries = [entry for entry in self._entries if attested(entry.desc) not in gone]
+        taken = {id(entry) for entry in dropped}
+        left = [entry for entry in self._entries if id(entry) not in taken]
+        gone = {old.desc.digest for old in dropped} - {entry.desc.digest for entry in left}
+        self._entries = [entry for entry in left if attested(entry.desc) not in gone]
 
 
 def attested(desc: Descriptor) -> t.Optional[str]:

@@ -15,7 +15,7 @@ from .index_entries import KEPT, Entries, Entry, with_attestations
 from .spec import image, manifest, mediatype, strictjson
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError
-from .spec.platform import Platform, best, nothing_for
+from .spec.platform import Platform, best, nothing_for, platform_of
 
 _FIELDS = ("schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations")
 _HEAD = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX}
@@ -117,6 +117,14 @@ class IndexBuilder:
             artifact_type = artifact_type or config.media_type
         desc = Descriptor(root.media_type, root.digest, root.size, addition.annotations, artifact_type, platform)
         return desc.to_json(), desc
+
+
+def listing(content: Fetcher, root: t.Optional[Descriptor]) -> str:
+    """The entries of an index, a line each, to be compared by a reader; '' for what is none."""
+    if root is None or not mediatype.is_index(root.media_type):
+        return ""
+    entries = manifest.parse(root, content.fetch_bytes(root)).manifests
+    return "".join(f"entry {platform_of(desc) or desc.artifact_type or desc.media_type}: {desc.digest}\n" for desc in entries)
 
 
 def _platform_of_config(config: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
