@@ -124,7 +124,7 @@ options:
   append:
     description:
       - Whether O(manifests) changes the index that the ref names now, and keeps its other entries and its annotations.
-      - An entry with the same platform is replaced, and its attestations go with it.
+      - An entry with the same platform is replaced, and its attestations go with it. One without a platform replaces nothing.
       - When the ref names a single image, that is the first entry.
       - Tasks that change the same ref must run one after the other.
     type: bool

@@ -75,14 +75,16 @@ class Entries:
 
     def _renewed(self, group: t.Sequence[Entry]) -> t.List[Entry]:
         """Put those of the group whose content is there already in its place: adding the same again moves nothing. The others."""
-        places = {(old.desc.digest, old.key): place for place, old in enumerate(self._entries)}
+        places: t.Dict[t.Any, t.List[int]] = {}
+        for place in reversed(range(len(self._entries))):
+            places.setdefault(_identity(self._entries[place]), []).append(place)
         new = []
         for entry in group:
-            place = places.get((entry.desc.digest, entry.key))
-            if place is None:
-                new.append(entry)
+            same = places.get(_identity(entry))
+            if same:
+                self._entries[same.pop()] = entry
             else:
-                self._entries[place] = entry
+                new.append(entry)
         return new
 
     def _insert(self, new: t.Sequence[Entry]) -> None:
@@ -107,6 +109,11 @@ class Entries:
         left = [entry for entry in self._entries if id(entry) not in taken]
         gone = {old.desc.digest for old in dropped} - {entry.desc.digest for entry in left}
         self._entries = [entry for entry in left if attested(entry.desc) not in gone]
+
+
+def _identity(entry: Entry) -> t.Tuple[Digest, t.Optional[Key], t.Optional[str]]:
+    """Equal for entries that say the same: the same content, for the same platform, about the same image."""
+    return entry.desc.digest, entry.key, attested(entry.desc)
 
 
 def attested(desc: Descriptor) -> t.Optional[str]:

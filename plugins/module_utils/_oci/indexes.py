@@ -14,7 +14,7 @@ from .content.store import Fetcher
 from .index_entries import KEPT, Entries, Entry, with_attestations
 from .spec import image, manifest, mediatype, strictjson
 from .spec.descriptor import Descriptor
-from .spec.errors import InvalidError
+from .spec.errors import InvalidError, located
 from .spec.platform import Platform, best, nothing_for, platform_of
 
 _FIELDS = ("schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations")
@@ -65,7 +65,9 @@ class IndexBuilder:
             if isinstance(change, Removal):
                 entries.remove(change.platform)
             else:
-                entries.add(self._added(change))
+                with located(change.what):
+                    group = self._added(change)
+                entries.add(group)
         if not entries.documents:
             raise InvalidError("no entry would be in the index: state=absent of the module removes the ref")
         new = _document({**old, **_HEAD}, entries.documents, annotations, artifact_type)
@@ -99,7 +101,7 @@ class IndexBuilder:
         if addition.platform is not None:
             found = best([entry.desc for entry in entries], addition.platform)
             if found is None:
-                raise nothing_for(addition.platform, [entry.desc for entry in entries], addition.what)
+                raise nothing_for(addition.platform, [entry.desc for entry in entries], "the index")
             entries = with_attestations(entries, found.digest)
         return [_annotated(entry, addition.annotations) for entry in entries]
 
@@ -111,7 +113,7 @@ class IndexBuilder:
         platform = addition.platform.to_json() if addition.platform is not None else None
         artifact_type = document.artifact_type
         if config is not None and image.has_config(document):
-            stated = strictjson.load_object(self._content.fetch_bytes(config), f"the config of {addition.what}")
+            stated = strictjson.load_object(self._content.fetch_bytes(config), f"config {config.digest}")
             platform = platform or _platform_of_config(stated)
         elif config is not None and config.media_type != mediatype.OCI_EMPTY:
             artifact_type = artifact_type or config.media_type
@@ -139,7 +141,8 @@ def _platform_of_config(config: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str,
     if features and isinstance(features, list) and all(isinstance(feature, str) for feature in features):
         stated["os.features"] = features
     # As it is written: v8 of arm64 is implied, but other tools write it, and the entry is to be equal.
-    variant = config.get("variant") or found.variant
+    variant = config.get("variant")
+    variant = variant if variant and isinstance(variant, str) else found.variant
     return {**stated, "variant": variant} if variant else stated
 
 

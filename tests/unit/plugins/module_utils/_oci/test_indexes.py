@@ -96,6 +96,7 @@ class TestNew:
             ),
             ("linux/arm64/v8", {}, {"architecture": "arm64", "os": "linux", "variant": "v8"}),
             ("linux/x86_64", {"os.version": 5, "os.features": [5]}, {"architecture": "amd64", "os": "linux"}),
+            ("linux/armhf", {"variant": 5}, {"architecture": "arm", "os": "linux", "variant": "v7"}),
             ("unknown/unknown", {}, None),
         ],
     )
@@ -107,6 +108,11 @@ class TestNew:
         image = made.image("linux/amd64")
         root = made.build(added(0, image, "linux/amd64"), added(1, image, "linux/riscv64"))
         assert made.platforms(root) == ["linux/amd64", "linux/riscv64"] and made.digests(root) == [image.digest] * 2
+
+    def test_what_is_broken_is_named(self, made: Made) -> None:
+        config = made.add(b"[]", mediatype.OCI_CONFIG)
+        with pytest.raises(InvalidError, match=rf"^manifests\[3\]: config {config.digest} is not a JSON object$"):
+            made.build(added(3, made.artifact(config=config)))
 
     def test_names_of_the_source_are_left_there(self, made: Made) -> None:
         image = made.image("linux/amd64")
@@ -164,7 +170,7 @@ class TestIndexes:
         assert made.digests(made.build(added(0, index, "linux/arm64"))) == [digests[1], digests[4]]
         fitting = made.build(added(0, index, "linux/arm/v7"))
         assert made.digests(fitting) == [digests[0], digests[3]] and made.platforms(fitting)[0] == "linux/arm/v6"
-        with pytest.raises(NotFoundError, match=r"manifests\[0\] has nothing for linux/s390x \(it has linux/arm/v6, linux/arm64, linux/a"):
+        with pytest.raises(NotFoundError, match=r"manifests\[0\]: the index has nothing for linux/s390x \(it has linux/arm/v6, linux/ar"):
             made.build(added(0, index, "linux/s390x"))
 
     def test_nested(self, made: Made) -> None:
@@ -182,6 +188,14 @@ class TestIndexes:
         single = made.build(added(0, made.image("linux/amd64", "new")), current=root)
         assert made.platforms(single) == ["linux/amd64", "linux/arm64"]
         assert made.digests(made.build(added(0, index), current=single)) == made.digests(index)
+
+    def test_an_entry_that_is_listed_twice(self, made: Made) -> None:
+        entry, artifact = made.entry("linux/amd64"), made.artifact(made.add(b"1"))
+        index = made.index(entry, entry, artifact, artifact, made.entry("linux/arm64"))
+        root = made.build(added(0, index))
+        assert made.digests(root) == made.digests(index)
+        assert made.build(added(0, index), current=root) == root
+        assert made.platforms(made.build(added(0, made.image("linux/amd64")), current=root)) == ["linux/amd64", None, None, "linux/arm64"]
 
 
 class TestAppend:
