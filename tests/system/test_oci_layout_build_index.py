@@ -165,6 +165,20 @@ def test_registries(images: pathlib.Path, registry: t.Any, repository: str) -> N
         assert not succeed("oci_layout_build", {**arguments, "manifests": by_default, "registries": registries})["changed"]
 
 
+def test_a_registry_with_a_login(images: pathlib.Path, secure_registry: t.Any, repository: str) -> None:
+    src = f"{secure_registry.host}/{repository}:v1"
+    login = {"username": secure_registry.username, "password": secure_registry.password, "ca_path": str(secure_registry.ca_path)}
+    succeed("oci_copy", {"src": f"oci:{images}/amd64.tar:v1", "dest": src, "dest_registry": login})
+    arguments = {"path": str(images / "multi"), "tag": "v1"}
+    anonymous = {"src": src, "src_registry": {"ca_path": login["ca_path"]}}
+    assert "401" in fail("oci_layout_build", {**arguments, "manifests": [anonymous]})
+    done = build({**arguments, "manifests": [{"src": src, "src_registry": login}]}, images)
+    assert platforms(index_of(images / "multi")) == ["amd64"]
+    assert secure_registry.password not in json.dumps(done)
+    half = {"src": src, "src_registry": {"password": "x"}}
+    assert "required together" in fail("oci_layout_build", {**arguments, "manifests": [half]})
+
+
 def test_check_mode_before_the_sources_are_made(images: pathlib.Path) -> None:
     arguments = {"path": str(images / "multi"), "tag": "v1", "manifests": [{"src": f"oci:{images}/later.tar:v1"}]}
     checked = run_module("oci_layout_build", arguments, check=True)
