@@ -121,6 +121,6 @@ def attested(desc: Descriptor) -> t.Optional[str]:
     return desc.annotations.get(REFERENCE_DIGEST) if is_attestation(desc) else None
 
 
-def with_attestations(entries: t.Sequence[Entry], digest: Digest) -> t.List[Entry]:
-    """The entries of that digest, and the attestations about it."""
-    return [entry for entry in entries if digest in (entry.desc.digest, attested(entry.desc))]
+def with_attestations(entries: t.Sequence[Entry], image: Descriptor) -> t.List[Entry]:
+    """The entry that ``image`` is the descriptor of, and the attestations about it."""
+    return [entry for entry in entries if entry.desc is image or attested(entry.desc) == image.digest]

@@ -102,7 +102,7 @@ class IndexBuilder:
             found = best([entry.desc for entry in entries], addition.platform)
             if found is None:
                 raise nothing_for(addition.platform, [entry.desc for entry in entries], "the index")
-            entries = with_attestations(entries, found.digest)
+            entries = with_attestations(entries, found)
         return [_annotated(entry, addition.annotations) for entry in entries]
 
     def _single(self, addition: Addition) -> t.Tuple[t.Dict[str, t.Any], Descriptor]:

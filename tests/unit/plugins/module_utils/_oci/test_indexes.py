@@ -173,6 +173,12 @@ class TestIndexes:
         with pytest.raises(NotFoundError, match=r"manifests\[0\]: the index has nothing for linux/s390x \(it has linux/arm/v6, linux/ar"):
             made.build(added(0, index, "linux/s390x"))
 
+    def test_one_platform_of_an_image_for_several(self, made: Made) -> None:
+        image = made.image("linux/amd64")
+        both = [Descriptor(image.media_type, image.digest, image.size, platform=p.to_json()) for p in (AMD64, ARM64)]
+        index = made.index(*both, made.attestation(image))
+        assert made.platforms(made.build(added(0, index, "linux/arm64"))) == ["linux/arm64", "unknown/unknown"]
+
     def test_nested(self, made: Made) -> None:
         index = made.attested("linux/amd64")
         root = made.build(added(0, index, nested=True, annotations={"a": "b"}), added(1, made.image("linux/amd64")))
