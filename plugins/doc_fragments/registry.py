@@ -10,7 +10,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     """``registries`` for every module of the action group; ``src`` and what belongs to it; ``dest_registry``."""
 
-    # Three times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
+    # Four times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
 options:
   registries:
@@ -243,4 +243,117 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
         type: int
         default: 5
+"""
+
+    MANIFESTS = r"""
+options:
+  manifests:
+    description:
+      - Makes an index (a multi-platform image) of images, in the order of the list.
+      - The content of all of them is brought into the layout. Their digests stay as they are.
+      - Two with the same platform are an error, unless they are the same image.
+      - Attestations of BuildKit come along, and stand after the images.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - Where the image is. The forms are those of O(lading.oci.oci_copy#module:src), for example V(oci:PATH:REF) for a layout,
+            V(oci-archive:PATH:REF) for a layout tar and V(HOST[:PORT]/REPOSITORY:TAG) for a registry.
+          - Of an index all entries are added. O(manifests[].platform) takes one of them, O(manifests[].nested) keeps the index.
+          - An artifact becomes an entry without a platform.
+          - Needed unless O(manifests[].state=absent).
+        type: str
+      src_ref:
+        description:
+          - The tag, ref or digest of O(manifests[].src) when it is not in it.
+        type: str
+      src_registry:
+        description:
+          - How the registry of O(manifests[].src) is reached. An error when that is a layout.
+        type: dict
+        suboptions:
+          username:
+            description:
+              - The user name for the registry. Needs O(manifests[].src_registry.password).
+            type: str
+          password:
+            description:
+              - The password or access token for the registry. Needs O(manifests[].src_registry.username).
+              - Without credentials in the task they are looked up in O(manifests[].src_registry.auth_file), else in the files of the
+                containers tools (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access
+                is anonymous.
+            type: str
+          identity_token:
+            description:
+              - A refresh token for the registry's token server, in place of O(manifests[].src_registry.password).
+            type: str
+          auth_file:
+            description:
+              - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+            type: path
+          auth_hosts:
+            description:
+              - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+              - The registry's own origin and the known token servers of public registries need not be listed.
+            type: list
+            elements: str
+            default: []
+          ca_path:
+            description:
+              - A file or folder with CA certificates that are trusted for this registry beside the system's.
+              - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+            type: path
+          client_cert:
+            description:
+              - A client certificate (PEM). Needs O(manifests[].src_registry.client_key).
+            type: path
+          client_key:
+            description:
+              - The key of O(manifests[].src_registry.client_cert) (PEM).
+            type: path
+          validate_certs:
+            description:
+              - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+            type: bool
+            default: true
+          plain_http:
+            description:
+              - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+            type: bool
+            default: false
+          timeout:
+            description:
+              - Seconds to wait for a connection, and for the next bytes of an answer.
+            type: int
+            default: 30
+          retries:
+            description:
+              - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+            type: int
+            default: 5
+      platform:
+        description:
+          - As C(os/architecture) or C(os/architecture/variant).
+          - Of an image it is written in place of what its config says.
+          - Of an index it takes the image that fits best, with its attestations.
+          - With O(manifests[].state=absent) it says which one goes.
+        type: str
+      annotations:
+        description:
+          - Annotations of the entry in the index. Of an index that is not nested, of each of its images. Values must be strings.
+        type: dict
+        default: {}
+      nested:
+        description:
+          - Whether an index becomes one entry, an index in the index. Many tools do not look into it.
+        type: bool
+        default: false
+      state:
+        description:
+          - V(absent) takes the images of O(manifests[].platform) out of the index, with their attestations. It needs O(append).
+        type: str
+        choices: [present, absent]
+        default: present
 """

@@ -465,7 +465,8 @@ def run(module: AnsibleModule) -> None:
     many = check_many(params, src, dest)
     if module.check_mode and is_unmade(src):
         module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
-        module.exit_json(**unmade_result(dest, params["tags"], source, target))
+        unknown = {"source_digest": None, "skipped_layers": [], "dropped": [], "referrers": []}
+        module.exit_json(**unknown, **unmade_result(dest, params["tags"], source, target))
     near = dest.path if isinstance(dest, LayoutReference) else tempfile.gettempdir()
     task = CopyTask(source, target, wanted, Spool(None if module.check_mode else near))
     if many:

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_layout_build
-short_description: Build an image or artifact from files, in an OCI layout
+short_description: Build an image, artifact or index in an OCI layout
 description:
   - Makes a ref of a layout folder or layout tar (Open Container Initiative, not Oracle Cloud) name an image with the given layers,
-    or an artifact with the given files. No daemon is needed.
+    an artifact with the given files, or an index of the given images. No daemon is needed.
   - Builds are reproducible. The same files and options give the same digest on every host. Entries are sorted, owned by root unless
     O(layers[].owner) says otherwise, and have the time of O(created).
   - Layers are compared by the digest of their uncompressed content. One that is there already is kept as it is, and not compressed
     again.
+  - What was built is checked before anything is published, by the rules of the specification and, where C(jsonschema) is installed,
+    against its JSON schemas.
   - Other refs of the layout are kept.
+requirements:
+  - jsonschema (on the target), optional, to validate what was built against the OCI JSON schemas
 extends_documentation_fragment:
   - lading.oci.attributes
+  - lading.oci.attributes.actiongroup_registry
+  - lading.oci.registry
+  - lading.oci.registry.manifests
 options:
   path:
     description:
@@ -114,9 +121,17 @@ options:
       stop_signal:
         description: The signal that stops the container, for example V(SIGTERM).
         type: str
+  append:
+    description:
+      - Whether O(manifests) changes the index that the ref names now, and keeps its other entries and its annotations.
+      - An entry with the same platform is replaced, and its attestations go with it. One without a platform replaces nothing.
+      - When the ref names a single image, that is the first entry.
+      - Tasks that change the same ref must run one after the other.
+    type: bool
+    default: false
   artifact_type:
     description:
-      - The type of an artifact, a media type.
+      - The type of an artifact or, with O(manifests), of the index. A media type.
       - With O(files) the default is V(application/vnd.unknown.artifact.v1).
     type: str
   files:
@@ -147,13 +162,13 @@ options:
         default: {}
   annotations:
     description:
-      - Annotations of the manifest. Values must be strings.
+      - Annotations of the manifest or index. Values must be strings.
     type: dict
     default: {}
   created:
     description:
       - The time of the build, as RFC 3339 (V(2026-11-23T20:51:00Z)) or in seconds since 1970. It becomes the time of all entries and
-        the C(created) of an image's config or an artifact's annotations.
+        the C(created) of an image's config, or of an artifact's or index's annotations.
       - The default is the environment variable E(SOURCE_DATE_EPOCH) of the task. Without it entries are of 1970 and nothing says
         C(created).
     type: str
@@ -193,6 +208,28 @@ EXAMPLES = r"""
       - src: /srv/build/assets/
     created: "2026-11-23T20:51:00Z"
 
+- name: Images of separate builds become one multi-platform image
+  lading.oci.oci_layout_build:
+    path: /srv/images/app.tar
+    tag: "1.4"
+    manifests:
+      - src: oci-archive:/srv/build/app-amd64.tar:1.4
+      - src: oci-archive:/srv/build/app-arm64.tar:1.4
+      - src: registry.example.com/team/app-armv7:1.4
+        platform: linux/arm/v7
+    annotations:
+      org.opencontainers.image.version: "1.4"
+
+- name: One platform is built anew, the others are kept
+  lading.oci.oci_layout_build:
+    path: /srv/images/app-fixed.tar
+    tag: "1.4"
+    manifests:
+      - src: oci-archive:/srv/build/app-arm64.tar:1.4
+      - platform: linux/s390x
+        state: absent
+    append: true
+
 - name: An old ref goes
   lading.oci.oci_layout_build:
     path: /srv/artifacts/site.tar
@@ -202,17 +239,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest. With O(state=absent) the one that the ref named, or null.
+  description: The digest of the manifest or index. With O(state=absent) the one that the ref named, or null.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 reference:
-  description: The layout with that digest, as it can be given as a source.
+  description: The layout with that digest, as it can be given as a source. Without the digest when that is not known yet.
   returned: when O(state=present)
   type: str
   sample: oci:/srv/images/hello-world.tar@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 media_type:
-  description: The media type of the manifest.
+  description: The media type of the manifest or index.
   returned: when O(state=present)
   type: str
   sample: application/vnd.oci.image.manifest.v1+json
@@ -221,6 +258,15 @@ tags:
   returned: success
   type: dict
   sample: {"v1": {"before": null, "after": "sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b"}}
+validated:
+  description:
+    - How the manifests, indexes and configs that were built have been checked.
+    - V(rules) is the collection's own checks, V(schemas) the JSON schemas of the specification, which need C(jsonschema).
+    - Empty when there was nothing new to publish.
+  returned: when O(state=present)
+  type: list
+  elements: str
+  sample: ["rules", "schemas"]
 stats:
   description: What was written to the layout. In check mode, what would be.
   returned: when O(state=present)
@@ -248,9 +294,9 @@ stats:
       description: Bytes of the blobs and manifests that were there.
       type: int
     requests:
-      description: HTTP requests by side. There are none.
+      description: HTTP requests by side and verb. Those of all registries in O(manifests) together are the source's.
       type: dict
-      sample: {"source": {}, "destination": {}}
+      sample: {"source": {"HEAD": 2}, "destination": {}}
 """
 
 import os
@@ -258,12 +304,27 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing, open_layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
+from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
+    failing,
+    is_unmade,
+    open_layout,
+    open_sources,
+    registries_argument_spec,
+    side_argument_spec,
+)
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
-from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, untag_result
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_ref_name
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
+from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Fetcher, Target
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 
 
 def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
@@ -275,11 +336,41 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
     overlay = Overlay(target)
     spool = Spool(None if module.check_mode else params["path"])
     root = options.pack(Packer(overlay, spool, known_layers(target, tag)))
-    plan = plan_copy(overlay, root, target, [tag])
+    return publish(module, overlay, overlay, root, target)
+
+
+def build_index(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Make the index beside the layout, then copy from there and from the sources what the layout lacks."""
+    params = module.params
+    target = open_layout(params["path"])
+    tag = check_ref_name(params["tag"])
+    options = IndexOptions(params, os.environ)
+    opened = open_sources(module, options.sources)
+    for parsed, source in opened:
+        if module.check_mode and is_unmade(parsed):
+            module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
+            return {"validated": [], **unmade_result(LayoutReference(params["path"], tag), [], source, target)}
+    overlay = Overlay(target)
+    content = Chained([overlay, *(source for _parsed, source in opened)])
+    current = target.lookup(tag)
+    before = listing(content, current)
+    root = options.build(IndexBuilder(overlay, content), opened, current)
+    result = publish(module, overlay, content, root, target)
+    result["diff"]["before"] += before
+    result["diff"]["after"] += listing(content, root)
+    result["stats"]["requests"]["source"] = requests_of_all(opened)
+    return result
+
+
+def publish(module: AnsibleModule, overlay: Overlay, content: Fetcher, root: Descriptor, target: Target) -> t.Dict[str, t.Any]:
+    """Check what was made, and let the ref name it; ``content`` is where all of it can be read."""
+    params = module.params
+    plan = plan_copy(content, root, target, [params["tag"]])
+    validated = validate(overlay, plan.missing)
     outcome = None
     if plan.changed and not module.check_mode:
-        outcome = apply_copy(plan, overlay, target)
-    return copy_result(plan, outcome, f"oci:{params['path']}", None, target)
+        outcome = apply_copy(plan, content, target)
+    return {"validated": validated, **copy_result(plan, outcome, f"oci:{params['path']}", None, target)}
 
 
 def remove(module: AnsibleModule) -> t.Dict[str, t.Any]:
@@ -325,6 +416,22 @@ def main() -> None:
                     "stop_signal": {"type": "str"},
                 },
             },
+            "manifests": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "src": {"type": "str"},
+                    "src_ref": {"type": "str"},
+                    "src_registry": side_argument_spec(),
+                    "platform": {"type": "str"},
+                    "annotations": {"type": "dict", "default": {}},
+                    "nested": {"type": "bool", "default": False},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                },
+                "required_if": [("state", "present", ["src"]), ("state", "absent", ["platform"])],
+            },
+            "append": {"type": "bool", "default": False},
             "artifact_type": {"type": "str"},
             "files": {
                 "type": "list",
@@ -339,12 +446,14 @@ def main() -> None:
             },
             "annotations": {"type": "dict", "default": {}},
             "created": {"type": "str"},
+            **registries_argument_spec(),
         },
         supports_check_mode=True,
     )
     with failing(module):
-        result = build(module) if module.params["state"] == "present" else remove(module)
-        module.exit_json(**result)
+        if module.params["state"] == "absent":
+            module.exit_json(**remove(module))
+        module.exit_json(**(build_index(module) if is_index(module.params) else build(module)))
 
 
 if __name__ == "__main__":

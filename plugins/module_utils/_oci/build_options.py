@@ -45,9 +45,9 @@ class BuildOptions:
     def __init__(self, params: Params, environment: t.Mapping[str, str]) -> None:
         self._is_artifact = bool(params["files"] or params["artifact_type"])
         _check_kind(params, self._is_artifact)
-        self._created = _created(params["created"], environment)
+        self._created = created_of(params["created"], environment)
         self._annotations = strings(params["annotations"], "annotations")
-        self._artifact_type = _media_type(params["artifact_type"], "artifact_type") or UNKNOWN_ARTIFACT
+        self._artifact_type = media_type_of(params["artifact_type"], "artifact_type") or UNKNOWN_ARTIFACT
         self._platform = Platform.parse(params["platform"] or f"linux/{host.machine()}")
         self._config = image_config(params["config"] or {})
         mtime = self._created.epoch if self._created else 0
@@ -67,10 +67,13 @@ def _check_kind(params: Params, is_artifact: bool) -> None:
     if is_artifact and image_options:
         raise InvalidError(f"{image_options[0]} makes an image, files and artifact_type make an artifact: give one or the other")
     if not is_artifact and not image_options:
-        raise InvalidError("nothing to build: give layers or config for an image, or files or artifact_type for an artifact")
+        raise InvalidError(
+            "nothing to build: give layers or config for an image, files or artifact_type for an artifact, or manifests for an index"
+        )
 
 
-def _created(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
+def created_of(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
+    """The time of the build: the option's, else that of SOURCE_DATE_EPOCH, else None."""
     if text is not None:
         return Timestamp.parse(text, "created")
     epoch = environment.get("SOURCE_DATE_EPOCH")
@@ -112,7 +115,8 @@ def _port(port: str) -> str:
     return port
 
 
-def _media_type(text: t.Optional[str], what: str) -> t.Optional[str]:
+def media_type_of(text: t.Optional[str], what: str) -> t.Optional[str]:
+    """The option ``what``, a media type or None. Raises InvalidError."""
     if text is not None and not mediatype.is_valid(text):
         raise InvalidError(f"{what} is not a media type: {text!r} (as application/vnd.example.v1, without parameters)")
     return text
@@ -173,7 +177,7 @@ def _file(item: Params, mtime: int, what: str) -> File:
     parse_title(title)
     content = Tree(source, title, Attributes(mtime=mtime), packed=True) if os.path.isdir(source) else source
     annotations = strings(item["annotations"], f"{what}.annotations")
-    return File(content, title, _media_type(item["media_type"], f"{what}.media_type"), annotations)
+    return File(content, title, media_type_of(item["media_type"], f"{what}.media_type"), annotations)
 
 
 def _default_title(source: str, what: str) -> str:

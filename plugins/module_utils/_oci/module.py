@@ -91,6 +91,18 @@ def open_source(
     return _open_side(module, "source", text, ref, options)
 
 
+def open_sources(module: AnsibleModule, items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[t.Tuple[reference.Reference, Source]]:
+    """What each item (``src``, ``src_ref``, ``src_registry``) names, in order; a store of several items is opened once."""
+    opened: t.List[t.Tuple[reference.Reference, Source]] = []
+    by_place: t.Dict[t.Tuple[str, str], Source] = {}
+    for item in items:
+        parsed, store = open_source(module, item["src"], item["src_ref"], item["src_registry"])
+        # Shared by several tags or refs, so it is called by none of them in errors.
+        store.location = f"source {parsed.name}"
+        opened.append((parsed, by_place.setdefault((parsed.name, repr(item["src_registry"])), store)))
+    return opened
+
+
 def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
