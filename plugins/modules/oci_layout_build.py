@@ -15,9 +15,13 @@ description:
     O(layers[].owner) says otherwise, and have the time of O(created).
   - Layers are compared by the digest of their uncompressed content. One that is there already is kept as it is, and not compressed
     again.
+  - An image can be built on another one, the O(base). Nothing of its layers is read. What the layout lacks of them is copied.
   - Other refs of the layout are kept.
 extends_documentation_fragment:
   - lading.oci.attributes
+  - lading.oci.attributes.actiongroup_registry
+  - lading.oci.registry
+  - lading.oci.registry.base
 options:
   path:
     description:
@@ -42,6 +46,8 @@ options:
     description:
       - The image's platform, as C(os/architecture) or C(os/architecture/variant).
       - The default is V(linux) with the architecture of the target.
+      - With O(base) it says which image of an index is taken. The platform of an image that stands alone is kept, and one that does not
+        run on a given platform is an error.
     type: str
   layers:
     description:
@@ -54,33 +60,71 @@ options:
         description:
           - A folder, whose content becomes the layer. Links in it stay links.
           - Or a file.
-          - Or a tar, plain or gzip, with a name that ends in V(.tar), V(.tar.gz) or V(.tgz). It becomes the layer as it is, a gzip one
-            byte for byte. The other options of the layer cannot be given with it.
+          - Or a tar, plain or compressed, with a name that ends in V(.tar), V(.tar.gz), V(.tgz), V(.tar.zst), V(.tzst), V(.tar.xz),
+            V(.txz), V(.tar.bz2) or V(.tbz2). It becomes the layer as it is. One with gzip or zstd becomes it byte for byte unless
+            O(layers[].compression) or O(layers[].compression_level) is given. O(layers[].dest), O(layers[].mode), O(layers[].owner)
+            and O(layers[].group) cannot be given with a tar.
+          - Sparse files are stored whole.
+          - Needed unless O(layers[].state=absent).
         type: path
-        required: true
+      state:
+        description:
+          - V(present) adds files.
+          - V(absent) takes O(layers[].dest) away, a file or a folder with all that is in it, when a lower layer or the O(base) has it.
+            The layer then holds a whiteout, which is what container engines understand. What is not there is no error.
+          - Such items that follow on one another become one layer.
+        type: str
+        choices: [present, absent]
+        default: present
       dest:
         description:
           - Where in the image. For a folder the folder that it becomes, V(/) by default.
           - For a file its path, or with a slash at the end the folder it is put into, V(/) by default.
+          - The folders above it are made, with the mode 0755. In an image with a O(base) they so replace the mode and the owner that
+            these folders have there.
+          - With O(layers[].state=absent) the path that goes. It is needed then, and V(/) is refused.
         type: str
       mode:
         description:
           - The permission bits of the files, as an octal string like V('0644'). Folders get execute where they have read.
-          - The default is what the files have.
+          - The default is what the files have, setuid, setgid and sticky bits among it.
         type: raw
       owner:
         description:
           - The numeric user id of all entries. Names mean something else inside of the image, and are refused.
+          - V(keep) is the id that each file has on the target. Folders above O(layers[].dest) are root's then.
         type: raw
         default: 0
       group:
         description:
-          - The numeric group id of all entries.
+          - The numeric group id of all entries, or V(keep).
         type: raw
         default: 0
+      xattrs:
+        description:
+          - Whether the extended attributes C(user.*) and C(security.capability) of the files are kept. Others, such as SELinux labels
+            and ACLs, never are, because they belong to the target.
+          - Has no effect on a tar.
+        type: bool
+        default: true
+      compression:
+        description:
+          - How the layer is compressed. The default is V(gzip), and for a tar that is gzip or zstd what it is.
+          - V(zstd) needs the Python library C(zstandard) or C(backports.zstd) on the target, unless its Python is 3.14 or newer.
+        type: str
+        choices: [gzip, zstd, none]
+      compression_level:
+        description:
+          - How hard it is tried. V(1) to V(9) for V(gzip), 6 by default, and V(1) to V(19) for V(zstd), 3 by default.
+          - A layer does not tell its level. So one that is there already with the same content and O(layers[].compression) is kept, and
+            a change of the level alone makes no new layer.
+        type: int
   config:
     description:
       - How a container of the image runs.
+      - With O(base) this changes what the image has from there. What is not given stays. An empty list or string takes the inherited
+        value away.
+      - In the history of the image this is then a step without a layer.
     type: dict
     suboptions:
       cmd:
@@ -88,14 +132,20 @@ options:
         type: list
         elements: str
       entrypoint:
-        description: The program and its first arguments.
+        description:
+          - The program and its first arguments.
+          - When it is given without O(config.cmd), the arguments of the O(base) go, because they were meant for another program.
         type: list
         elements: str
       env:
-        description: Environment variables. Values must be strings, so quote numbers and booleans.
+        description:
+          - Environment variables. Values must be strings, so quote numbers and booleans.
+          - Those of the O(base) that are not named here stay. A null takes one away.
         type: dict
       labels:
-        description: Labels. Values must be strings.
+        description:
+          - Labels. Values must be strings.
+          - Those of the O(base) that are not named here stay. A null takes one away.
         type: dict
       user:
         description: The user, as C(user), C(uid), C(user:group) or C(uid:gid).
@@ -104,11 +154,11 @@ options:
         description: The working directory.
         type: str
       exposed_ports:
-        description: Ports, as V(80), V(80/tcp) or V(53/udp).
+        description: Ports, as V(80), V(80/tcp) or V(53/udp). They are added to those of the O(base).
         type: list
         elements: str
       volumes:
-        description: Paths that are volumes.
+        description: Paths that are volumes. They are added to those of the O(base).
         type: list
         elements: str
       stop_signal:
@@ -147,7 +197,7 @@ options:
         default: {}
   annotations:
     description:
-      - Annotations of the manifest. Values must be strings.
+      - Annotations of the manifest. Values must be strings. Those of the O(base) are not taken over, as they describe that image.
     type: dict
     default: {}
   created:
@@ -182,6 +232,25 @@ EXAMPLES = r"""
       labels:
         org.opencontainers.image.title: hello
 
+- name: An image on top of another one, without its package cache
+  lading.oci.oci_layout_build:
+    path: /srv/images/app
+    tag: "1.5"
+    base: registry.example.com/base/debian:12
+    platform: linux/amd64
+    layers:
+      - dest: /var/cache/apt
+        state: absent
+      - src: /srv/build/rootfs/
+        dest: /opt/app
+        compression: zstd
+        compression_level: 9
+    config:
+      entrypoint: [/opt/app/bin/hello]
+      env:
+        LANG: C.UTF-8
+        DEBIAN_FRONTEND: null
+
 - name: Files become an artifact, as oras push makes it
   lading.oci.oci_layout_build:
     path: /srv/artifacts/site.tar
@@ -202,7 +271,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest. With O(state=absent) the one that the ref named, or null.
+  description:
+    - The digest of the manifest. With O(state=absent) the one that the ref named, or null.
+    - Null in check mode when the layout of O(base) does not exist yet.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
@@ -216,6 +287,11 @@ media_type:
   returned: when O(state=present)
   type: str
   sample: application/vnd.oci.image.manifest.v1+json
+base:
+  description: The digest of the manifest of O(base). Of an index it is that of the image that was taken.
+  returned: when O(base) is given and there
+  type: str
+  sample: sha256:1b1a2f5e0a2dd3d6e26d7c3b4aef5cd5a1d3b8a5b4d6f7c1c0b9a8e7d6c5b4a3
 tags:
   description: The ref, with the digest that it named before (null when there was none) and after.
   returned: success
@@ -248,37 +324,57 @@ stats:
       description: Bytes of the blobs and manifests that were there.
       type: int
     requests:
-      description: HTTP requests by side. There are none.
+      description: HTTP requests by side and verb. Only a O(base) in a registry needs some, on the side C(source).
       type: dict
-      sample: {"source": {}, "destination": {}}
+      sample: {"source": {"HEAD": 1, "GET": 2}, "destination": {}}
 """
 
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lading.oci.plugins.module_utils._oci.base import check_apart, load_base
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Chained, Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.module import copy_result, failing, open_layout, untag_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
+    copy_result,
+    failing,
+    is_unmade,
+    open_base,
+    open_layout,
+    registries_argument_spec,
+    side_argument_spec,
+    unmade_result,
+    untag_result,
+)
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_ref_name
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
 
 
 def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
-    """Pack beside the layout, then copy from there what the layout lacks."""
+    """Pack beside the layout, then copy from there, and from the base, what the layout lacks."""
     params = module.params
     target = open_layout(params["path"])
-    tag = check_ref_name(params["tag"])
+    dest = reference.LayoutReference(params["path"], reference.check_ref_name(params["tag"]))
     options = BuildOptions(params, os.environ)
-    overlay = Overlay(target)
+    base, source = None, None
+    if params["base"]:
+        base_reference, source = open_base(module, params["base"], params["base_ref"], params["base_registry"])
+        check_apart(base_reference, dest)
+        if module.check_mode and is_unmade(base_reference):
+            module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
+            return unmade_result(dest, [], source, target)
+        base = load_base(source, base_reference.target, options.platform)
+    overlay = Overlay(Chained(target, source) if source else target)
     spool = Spool(None if module.check_mode else params["path"])
-    root = options.pack(Packer(overlay, spool, known_layers(target, tag)))
-    plan = plan_copy(overlay, root, target, [tag])
+    root = options.pack(Packer(overlay, spool, known_layers(target, params["tag"])), base)
+    plan = plan_copy(overlay, root, target, [params["tag"]])
     outcome = None
     if plan.changed and not module.check_mode:
         outcome = apply_copy(plan, overlay, target)
-    return copy_result(plan, outcome, f"oci:{params['path']}", None, target)
+    result = copy_result(plan, outcome, dest.name, source, target)
+    return {**result, "base": base.digest} if base else result
 
 
 def remove(module: AnsibleModule) -> t.Dict[str, t.Any]:
@@ -298,16 +394,23 @@ def main() -> None:
             "tag": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "platform": {"type": "str"},
+            "base": {"type": "str"},
+            "base_ref": {"type": "str"},
+            "base_registry": side_argument_spec(),
             "layers": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    "src": {"type": "path", "required": True},
+                    "src": {"type": "path"},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                     "dest": {"type": "str"},
                     "mode": {"type": "raw"},
                     "owner": {"type": "raw", "default": 0},
                     "group": {"type": "raw", "default": 0},
+                    "xattrs": {"type": "bool", "default": True},
+                    "compression": {"type": "str", "choices": ["gzip", "zstd", "none"]},
+                    "compression_level": {"type": "int"},
                 },
             },
             "config": {
@@ -338,6 +441,7 @@ def main() -> None:
             },
             "annotations": {"type": "dict", "default": {}},
             "created": {"type": "str"},
+            **registries_argument_spec(),
         },
         supports_check_mode=True,
     )

@@ -93,6 +93,13 @@ def open_source(
     return _open_side(module, "source", text, ref, options)
 
 
+def open_base(
+    module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to build on."""
+    return _open_side(module, "base", text, ref, options)
+
+
 def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:

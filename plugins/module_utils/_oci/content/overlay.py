@@ -12,7 +12,7 @@ import typing as t
 
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
-from ..spec.errors import storage_errors
+from ..spec.errors import located, storage_errors
 from .beneath import scratch_file
 from .slices import Slice
 from .store import Fetcher, RawReader
@@ -67,3 +67,20 @@ class Overlay(Fetcher):
     def _open(self, desc: Descriptor) -> RawReader:
         content = self._added.get(desc.digest)
         return content() if content is not None else self._base._open(desc)
+
+
+class Chained(Fetcher):
+    """Several stores as one: content is the first's that has it, and the last is not asked whether it has."""
+
+    def __init__(self, *stores: Fetcher) -> None:
+        self._stores = stores
+
+    def _exists(self, desc: Descriptor) -> bool:
+        return any(store.exists(desc) for store in self._stores)
+
+    def _open(self, desc: Descriptor) -> RawReader:
+        for store in self._stores[:-1]:
+            if store.exists(desc):
+                return store._open(desc)
+        with located(self._stores[-1].location):
+            return self._stores[-1]._open(desc)

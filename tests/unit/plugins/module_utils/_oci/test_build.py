@@ -32,7 +32,8 @@ Params = t.Dict[str, t.Any]
 
 
 def layer_option(src: t.Any, **options: t.Any) -> Params:
-    return {"src": str(src), "dest": None, "mode": None, "owner": 0, "group": 0, **options}
+    nothing = {"dest": None, "state": "present", "mode": None, "compression": None, "compression_level": None}
+    return {"src": str(src), "owner": 0, "group": 0, "xattrs": True, **nothing, **options}
 
 
 def file_option(src: t.Any, **options: t.Any) -> Params:
@@ -41,7 +42,7 @@ def file_option(src: t.Any, **options: t.Any) -> Params:
 
 def params(**given: t.Any) -> Params:
     nothing = {"platform": None, "layers": [], "config": None, "artifact_type": None, "files": [], "annotations": {}, "created": None}
-    return {**nothing, **given}
+    return {**nothing, "base": None, "base_ref": None, "base_registry": None, **given}
 
 
 class Build:
