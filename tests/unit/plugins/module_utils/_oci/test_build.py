@@ -18,10 +18,12 @@ import zlib
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import layer
+from ansible_collections.lading.oci.plugins.module_utils._oci.base import load_base
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Chained, Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
@@ -42,19 +44,27 @@ def file_option(src: t.Any, **options: t.Any) -> Params:
 
 def params(**given: t.Any) -> Params:
     nothing = {"platform": None, "layers": [], "config": None, "artifact_type": None, "files": [], "annotations": {}, "created": None}
-    return {**nothing, "base": None, "base_ref": None, "base_registry": None, **given}
+    return {"base": None, "base_ref": None, "base_registry": None, **nothing, **given}
 
 
 class Build:
     """One build into a layout, as the module does it."""
 
     def __init__(
-        self, path: pathlib.Path, environment: t.Optional[t.Mapping[str, str]] = None, check: bool = False, **given: t.Any
+        self,
+        path: pathlib.Path,
+        environment: t.Optional[t.Mapping[str, str]] = None,
+        check: bool = False,
+        source: t.Optional[Source] = None,
+        **given: t.Any,
     ) -> None:
+        """``source`` is the store of the base, which has it under the name ``base``."""
         target = Layout(str(path))
-        overlay = Overlay(target)
+        options = BuildOptions(params(base="base" if source else None, **given), environment or {})
+        base = load_base(source, "base", options.platform) if source else None
+        overlay = Overlay(Chained(target, source) if source else target)
         packer = Packer(overlay, Spool(None if check else str(path)), known_layers(target, "v1"))
-        self.root = BuildOptions(params(**given), environment or {}).pack(packer)
+        self.root = options.pack(packer, base)
         self.plan = plan_copy(overlay, self.root, target, ["v1"])
         self.stats = stats_of(self.plan)
         if self.plan.changed and not check:
