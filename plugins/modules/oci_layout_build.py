@@ -80,10 +80,16 @@ options:
         description:
           - Where in the image. For a folder the folder that it becomes, V(/) by default.
           - For a file its path, or with a slash at the end the folder it is put into, V(/) by default.
-          - The folders above it are made, with the mode 0755. In an image with a O(base) they so replace the mode and the owner that
-            these folders have there.
           - With O(layers[].state=absent) the path that goes. It is needed then, and V(/) is refused.
         type: str
+      parents:
+        description:
+          - Whether the folders that O(layers[].dest) names become entries of the layer, with the mode 0755 and the owner of the others.
+          - Where a lower layer has such a folder it gets this mode and owner. Where it has a link, as V(/bin) is one in many
+            distributions, the link becomes a folder.
+          - Without these entries what is there stays, and a container engine makes what is missing.
+          - The default is V(true) without a O(base) and V(false) with one.
+        type: bool
       mode:
         description:
           - The permission bits of the files, as an octal string like V('0644'). Folders get execute where they have read.
@@ -405,6 +411,7 @@ def main() -> None:
                     "src": {"type": "path"},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                     "dest": {"type": "str"},
+                    "parents": {"type": "bool"},
                     "mode": {"type": "raw"},
                     "owner": {"type": "raw", "default": 0},
                     "group": {"type": "raw", "default": 0},

@@ -48,6 +48,9 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     central, local = here["registry.example.com/"], here["localhost:5000/"]
     for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
         succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
+    image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
+    succeed("oci_layout_build", image)
+    succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
 
 
@@ -94,7 +97,7 @@ def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], re
     tasks: Tasks = []
     for name in ("oci_layout_build", "oci_copy", "oci_pull"):
         tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
-    assert len(tasks) >= 11
+    assert len(tasks) >= 12
     run_twice(tasks, folder, registry)
 
 

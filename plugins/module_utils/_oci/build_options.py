@@ -43,7 +43,7 @@ class BuildOptions:
         self.platform = Platform.parse(params["platform"]) if params["platform"] else None
         self._config = check_config(params["config"] or {}, inherits=bool(params["base"]))
         mtime = self._created.epoch if self._created else 0
-        self._layers = _layers(params["layers"], mtime)
+        self._layers = _layers(params["layers"], mtime, parents=not params["base"])
         self._files = [_file(item, mtime, f"files[{number}]") for number, item in enumerate(params["files"])]
 
     def pack(self, packer: Packer, base: t.Optional[Base] = None) -> Descriptor:
@@ -79,14 +79,17 @@ def _media_type(text: t.Optional[str], what: str) -> t.Optional[str]:
     return text
 
 
-def _layers(items: t.Sequence[Params], mtime: int) -> t.List[Layer]:
-    """Each item is a layer, but items that take paths away and follow on one another are one together."""
+def _layers(items: t.Sequence[Params], mtime: int, parents: bool) -> t.List[Layer]:
+    """Each item is a layer, but items that take paths away and follow on one another are one together.
+
+    ``parents``: the default of that option.
+    """
     layers: t.List[Layer] = []
     for number, item in enumerate(items):
         what = f"layers[{number}]"
         check_level(item["compression"] or GZIP, item["compression_level"], f"{what}.compression_level")
         if item["state"] == "present":
-            layers.append(Layer(_content(item, mtime, what), item["compression"], item["compression_level"]))
+            layers.append(Layer(_content(item, mtime, parents, what), item["compression"], item["compression_level"]))
             continue
         layer = Layer(Whiteouts((_gone(item, what),), mtime), item["compression"], item["compression_level"])
         last = layers[-1] if layers else None
@@ -111,7 +114,7 @@ def _gone(item: Params, what: str) -> str:
     return path
 
 
-def _content(item: Params, mtime: int, what: str) -> t.Union[Tree, GivenTar]:
+def _content(item: Params, mtime: int, parents: bool, what: str) -> t.Union[Tree, GivenTar]:
     if item["src"] is None:
         raise InvalidError(f"{what} needs a src, unless its state is absent")
     source = _existing(item["src"], what)
@@ -121,7 +124,9 @@ def _content(item: Params, mtime: int, what: str) -> t.Union[Tree, GivenTar]:
             raise InvalidError(f"{what}: {source} is a tar and becomes the layer as it is, without {', '.join(given)}: unpack it first")
         return GivenTar(source)
     mode, owner, group = _mode(item["mode"], what), _owner(item["owner"], f"{what}.owner"), _owner(item["group"], f"{what}.group")
-    return Tree(source, _place(source, item["dest"] or "/", what), Attributes(mode, owner, group, mtime, item["xattrs"]))
+    attributes = Attributes(mode, owner, group, mtime, item["xattrs"])
+    made = parents if item["parents"] is None else item["parents"]
+    return Tree(source, _place(source, item["dest"] or "/", what), attributes, parents=made)
 
 
 def _place(source: str, dest: str, what: str) -> str:

@@ -77,7 +77,8 @@ class _Found:
 class Tree:
     """A folder's content, or one file, as entries below ``prefix`` ('' is the top of the layer, else without slashes at its ends).
 
-    ``source`` is followed when it is a link itself; nothing below it is. ``packed`` is the form that oras gives a folder: the folder
+    ``source`` is followed when it is a link itself; nothing below it is. ``parents``: whether the folders above are entries, which
+    replace what lower layers have there. ``packed`` is the form that oras gives a folder: the folder
     itself is the first entry, the parts above it have none, and a file with several names is stored under each.
     """
 
@@ -85,6 +86,7 @@ class Tree:
     prefix: str = ""
     attributes: Attributes = Attributes()
     packed: bool = False
+    parents: bool = True
 
     def write_tar(self, sink: Sink) -> None:
         """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
@@ -110,7 +112,7 @@ class Tree:
             yield self._single_file()
 
     def _parent_entries(self, parts: t.Sequence[str]) -> t.Iterator[t.Tuple[tar.Entry, None]]:
-        for number in range(len(parts)):
+        for number in range(len(parts) if self.parents else 0):
             yield self._made("/".join(parts[: number + 1]), _PARENT_MODE), None
 
     def _tree_entries(self, root: int) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:

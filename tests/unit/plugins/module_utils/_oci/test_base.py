@@ -111,6 +111,13 @@ def test_docker_types_become_ocis(tmp_path: pathlib.Path, file: Params) -> None:
     assert [layer.digest for layer in build.manifest.layers[:2]] == [layer.digest for layer in source.layers]
 
 
+@pytest.mark.parametrize("parents, above", [(None, []), (False, []), (True, ["usr", "usr/bin"])])
+def test_folders_of_the_base_are_left_alone(tmp_path: pathlib.Path, file: Params, parents: t.Optional[bool], above: t.List[str]) -> None:
+    """An entry for /bin would make a folder of the link that it is."""
+    build = Build(tmp_path / "out", source=Store(), layers=[{**file, "dest": "/usr/bin/", "parents": parents}])
+    assert list(build.members(2)) == [*above, "usr/bin/file"]
+
+
 def test_a_base_alone_is_an_image(tmp_path: pathlib.Path) -> None:
     build = Build(tmp_path / "out", source=Store(), annotations={"ours": "1"})
     assert build.manifest.annotations == {"ours": "1"} and build.config["history"] == HISTORY

@@ -34,7 +34,7 @@ Params = t.Dict[str, t.Any]
 
 
 def layer_option(src: t.Any, **options: t.Any) -> Params:
-    nothing = {"dest": None, "state": "present", "mode": None, "compression": None, "compression_level": None}
+    nothing = {"dest": None, "parents": None, "state": "present", "mode": None, "compression": None, "compression_level": None}
     return {"src": str(src), "owner": 0, "group": 0, "xattrs": True, **nothing, **options}
 
 

@@ -179,6 +179,10 @@ class TestAttributes:
         one = Build(tmp_path / "one", layers=[layer_option(tree / "bin" / "run", owner="keep", group=7)]).members()
         assert (one["run"].uid, one["run"].gid) == (mine.st_uid, 7)
 
+    def test_parents_can_be_left_out(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+        members = Build(tmp_path / "out", layers=[layer_option(tree, dest="/opt/app", parents=False)]).members()
+        assert list(members) == ["opt/app/bin", "opt/app/bin/run"]
+
     def test_special_bits_are_kept(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
         (tree / "bin" / "run").chmod(0o4755)
         (tree / "bin").chmod(0o1777)
