@@ -22,6 +22,8 @@ extends_documentation_fragment:
   - lading.oci.attributes.actiongroup_registry
   - lading.oci.registry
   - lading.oci.registry.base
+requirements:
+  - zstandard or backports.zstd (on the target), for layers with zstd and a Python older than 3.14
 options:
   path:
     description:

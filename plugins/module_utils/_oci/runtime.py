@@ -74,8 +74,8 @@ def _environment(inherited: t.Any, given: t.Mapping[str, t.Optional[str]]) -> t.
     """Inherited variables keep their places; new ones follow, sorted."""
     lines: t.List[str] = []
     left = dict(given)
-    for line in _checked(inherited, list, "Env"):
-        name = str(line).partition("=")[0]
+    for line in _list(inherited, "Env"):
+        name = line.partition("=")[0]
         if name not in given:
             lines.append(line)
         elif name in left:
@@ -90,23 +90,31 @@ def _line(name: str, value: t.Optional[str]) -> t.List[str]:
 
 
 def _labels(inherited: t.Any, given: t.Mapping[str, t.Optional[str]]) -> t.Dict[str, str]:
-    both = {**_checked(inherited, dict, "Labels"), **given}
+    both = {**_map(inherited, "Labels", str), **given}
     return {name: value for name, value in sorted(both.items()) if value is not None}
 
 
 def _joined(name: str) -> t.Callable[[t.Any, t.Sequence[str]], t.Dict[str, t.Any]]:
     def join(inherited: t.Any, given: t.Sequence[str]) -> t.Dict[str, t.Any]:
-        both = {**{one: {} for one in given}, **_checked(inherited, dict, name)}
+        both = {**{one: {} for one in given}, **_map(inherited, name, dict)}
         return dict(sorted(both.items()))
 
     return join
 
 
-def _checked(inherited: t.Any, kind: type, name: str) -> t.Any:
+def _list(inherited: t.Any, name: str) -> t.List[str]:
     if inherited is None:
-        return kind()
-    if not isinstance(inherited, kind):
-        raise InvalidError(f"the config of the base has {name} that is not a {'list' if kind is list else 'map'}")
+        return []
+    if not isinstance(inherited, list) or not all(isinstance(line, str) for line in inherited):
+        raise InvalidError(f"the config of the base has {name} that is not a list of strings")
+    return inherited
+
+
+def _map(inherited: t.Any, name: str, of: type) -> t.Dict[str, t.Any]:
+    if inherited is None:
+        return {}
+    if not isinstance(inherited, dict) or not all(isinstance(value, of) for value in inherited.values()):
+        raise InvalidError(f"the config of the base has {name} that is not a map of {'strings' if of is str else 'objects'}")
     return inherited
 
 

@@ -194,10 +194,20 @@ class TestConfig:
         self.built(tmp_path, user="5")
         assert self.build.config["history"] == [*HISTORY, {"created_by": "lading.oci.oci_layout_build", "empty_layer": True}]
 
-    @pytest.mark.parametrize("field, broken", [("Env", "A=1"), ("Env", {}), ("Labels", []), ("Volumes", ["/x"]), ("ExposedPorts", 80)])
-    def test_a_broken_one_is_said(self, field: str, broken: t.Any, tmp_path: pathlib.Path) -> None:
+    @pytest.mark.parametrize(
+        "field, broken, kind",
+        [
+            ("Env", "A=1", "list of strings"),
+            ("Env", [1], "list of strings"),
+            ("Labels", [], "map of strings"),
+            ("Labels", {"a": 1}, "map of strings"),
+            ("Volumes", ["/x"], "map of objects"),
+            ("ExposedPorts", {"80": None}, "map of objects"),
+        ],
+    )
+    def test_a_broken_one_is_said(self, field: str, broken: t.Any, kind: str, tmp_path: pathlib.Path) -> None:
         given = {"env": {"A": "1"}, "labels": {"a": "1"}, "volumes": ["/v"], "exposed_ports": ["80"]}
-        with pytest.raises(InvalidError, match=f"the config of the base has {field} that is not a"):
+        with pytest.raises(InvalidError, match=f"the config of the base has {field} that is not a {kind}"):
             Build(tmp_path / "out", source=Store(config={field: broken}), config=given)
 
     def test_null_needs_a_base(self, tmp_path: pathlib.Path) -> None:
