@@ -15,7 +15,7 @@ description:
     O(layers[].owner) says otherwise, and have the time of O(created).
   - Layers are compared by the digest of their uncompressed content. One that is there already is kept as it is, and not compressed
     again.
-  - An image can be built on another one, the O(base). Nothing of its layers is read. What the layout lacks of them is copied.
+  - An image can be built on another one, the O(base). The layers that the layout lacks are copied, the others are not read.
   - Other refs of the layout are kept.
 extends_documentation_fragment:
   - lading.oci.attributes

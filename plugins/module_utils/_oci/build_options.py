@@ -109,8 +109,6 @@ def _gone(item: Params, what: str) -> str:
     path = _inside(item["dest"] or "/", what)
     if not path:
         raise InvalidError(f"{what} has state absent and needs a dest, which must not be the top of the image")
-    if path.rpartition("/")[2].startswith(WHITEOUT):
-        raise InvalidError(f"{what}.dest is {item['dest']!r}: no path in an image can start with {WHITEOUT}")
     return path
 
 
@@ -141,6 +139,10 @@ def _inside(dest: str, what: str) -> str:
     parts = [part for part in dest.split("/") if part]
     if ".." in parts or "." in parts:
         raise InvalidError(f"{what}.dest is {dest!r}: it must be a path inside of the image, without '.' and '..'")
+    if "\0" in dest or any("\ud800" <= character <= "\udfff" for character in dest):
+        raise InvalidError(f"{what}.dest is {dest!r}: it is not text that a tar can hold")
+    if any(part.startswith(WHITEOUT) for part in parts):
+        raise InvalidError(f"{what}.dest is {dest!r}: names that start with {WHITEOUT} mark what is taken away, and cannot be in an image")
     return "/".join(parts)
 
 
