@@ -203,24 +203,24 @@ def known_layers(store: Source, reference: str) -> t.Dict[t.Tuple[Digest, str], 
             return {}
         document = manifest.parse(root, store.fetch_bytes(root))
         found = [*_unpackable(document), *_image_layers(store, document)]
-        return {(digest, _compression(desc)): desc for digest, desc in found if store.exists(desc)}
+        return {key: desc for key, desc in found if store.exists(desc)}
     except (InvalidError, MismatchError, NotFoundError):
         return {}
 
 
-def _compression(desc: Descriptor) -> str:
-    """Of an artifact's folder with a media type of its own: what all of them have."""
-    layer = mediatype.parse_layer(desc.media_type)
-    return layer.compression if layer is not None else codec.GZIP
+def _unpackable(document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
+    """The folders of an artifact: gzip, whatever their media types."""
+    for layer in document.layers:
+        if CONTENT_DIGEST in layer.annotations:
+            yield (Digest(layer.annotations[CONTENT_DIGEST]), codec.GZIP), layer
 
 
-def _unpackable(document: manifest.Manifest) -> t.List[t.Tuple[Digest, Descriptor]]:
-    return [(Digest(layer.annotations[CONTENT_DIGEST]), layer) for layer in document.layers if CONTENT_DIGEST in layer.annotations]
-
-
-def _image_layers(store: Source, document: manifest.Manifest) -> t.List[t.Tuple[Digest, Descriptor]]:
+def _image_layers(store: Source, document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
     if document.config is None or not image.has_config(document):
-        return []
+        return
     config = image.parse_config(store.fetch_bytes(document.config), "the image's config")
     image.check_layers(config, document, "the image")
-    return list(zip(config.diff_ids, document.layers))
+    for diff_id, layer in zip(config.diff_ids, document.layers):
+        parsed = mediatype.parse_layer(layer.media_type)
+        if parsed is not None:
+            yield (diff_id, parsed.compression), layer

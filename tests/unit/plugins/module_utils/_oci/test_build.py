@@ -310,6 +310,14 @@ class TestArtifact:
         assert list(build.members(1)) == ["b", "b/inner", "b/inner/ünïcode", "b/run"]
         assert not Build(tmp_path / "out", artifact_type="application/vnd.example.v1", files=files).plan.changed
 
+    def test_a_folder_with_a_type_of_its_own_is_known_again(
+        self, tree: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = [file_option(f"{tree}/b/", media_type="application/vnd.example.tar")]
+        Build(tmp_path / "out", files=files)
+        monkeypatch.setitem(codec.DEFAULT_LEVELS, codec.GZIP, 1)
+        assert not Build(tmp_path / "out", files=files).plan.changed
+
     def test_default_types_are_those_of_oras(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
         document = Build(tmp_path / "out", files=[file_option(tree / "a.txt")]).manifest
         assert document.artifact_type == "application/vnd.unknown.artifact.v1"
