@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``registries`` for every module of the action group; ``src`` and what belongs to it; ``dest_registry``."""
+    """``registries`` for every module of the action group; ``src``, ``base`` and what belongs to them; ``dest_registry``."""
 
     # Four times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
@@ -356,4 +356,86 @@ options:
         type: str
         choices: [present, absent]
         default: present
+"""
+
+    BASE = r"""
+options:
+  base:
+    description:
+      - An image to build on. Its layers come first, and are taken over by their digests. Its config is what O(config) changes.
+      - It is a registry's V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST), a layout's V(oci:PATH:REF),
+        V(oci:PATH@DIGEST) or V(oci:PATH), or a layout tar's V(oci-archive:PATH:REF), as the O(lading.oci.oci_copy#module:src)
+        of M(lading.oci.oci_copy).
+      - Of an index the image for O(platform) is taken. An image of Docker media types is taken over under those of OCI, with the same
+        layers. An artifact is an error.
+      - A base in a layout that does not exist is an error in a run. In check mode it is a warning, and the build would be a change,
+        because an earlier task may make it.
+    type: str
+  base_ref:
+    description:
+      - The tag, ref or digest of O(base) when it is not in it. With this O(base) has the path alone, which may then contain colons.
+    type: str
+  base_registry:
+    description:
+      - How the registry of O(base) is reached. An error when O(base) is a layout.
+    type: dict
+    suboptions:
+      username:
+        description:
+          - The user name for the registry. Needs O(base_registry.password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(base_registry.username).
+          - Without credentials in the task they are looked up in O(base_registry.auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(base_registry.password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(base_registry.client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(base_registry.client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+        type: int
+        default: 5
 """

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .build_options import created_of, media_type_of, strings
+from .build_options import created_of, media_type_of
 from .content.store import Source
 from .indexes import Addition, IndexBuilder, Removal
 from .pack import CREATED
+from .runtime import strings
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError
 from .spec.platform import Platform

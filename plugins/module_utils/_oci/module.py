@@ -103,6 +103,13 @@ def open_sources(module: AnsibleModule, items: t.Sequence[t.Mapping[str, t.Any]]
     return opened
 
 
+def open_base(
+    module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to build on."""
+    return _open_side(module, "base", text, ref, options)
+
+
 def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
@@ -146,7 +153,7 @@ def _open_path(parsed: reference.LayoutReference, side: str) -> t.Union[Layout, 
     if side == "destination" and parsed.docker:
         raise InvalidError("what docker save writes can be read only: write an oci-archive:, which docker load takes as well")
     store = open_layout(parsed.path, parsed.archive)
-    if side == "source" and isinstance(store, Archive):
+    if side != "destination" and isinstance(store, Archive):
         return SavedImages(store.path, parsed.docker)
     return store
 

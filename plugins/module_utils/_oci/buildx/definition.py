@@ -11,7 +11,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..build_options import strings
+from ..runtime import strings
 from ..spec import reference
 from ..spec.errors import InvalidError, NotFoundError
 from ..spec.platform import Platform

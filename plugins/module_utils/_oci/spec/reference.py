@@ -175,7 +175,7 @@ def _check_plain_path(path: str, text: str) -> None:
 def _ambiguous(text: str) -> str:
     return (
         f"ambiguous: {text!r} has more than one way to tell the path from the ref; "
-        "give the path alone and the ref in its own option (src_ref, dest_ref)"
+        "give the path alone and the ref in its own option (src_ref, dest_ref, base_ref)"
     )
 
 
