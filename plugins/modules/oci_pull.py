@@ -246,7 +246,16 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
+from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import Documents, read_image
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import CURRENT, KEEP, policy_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
@@ -260,6 +269,8 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
 )
 
 LAYOUTS = ("oci:", "oci-archive:")
+FOR_ROOTFS = ("platform", "rootfs_options")
+FOR_FILES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
 
 
 def folder_path(dest: str) -> str:
@@ -339,6 +350,7 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     params = module.params
+    refuse_options(params, FOR_ROOTFS, "unpack=files")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
     dest = folder_path(params["dest"])
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
@@ -361,6 +373,44 @@ def run(module: AnsibleModule) -> None:
     )
 
 
+def refuse_options(params: t.Mapping[str, t.Any], names: t.Iterable[str], mode: str) -> None:
+    """Raises InvalidError for an option that the mode has no use for."""
+    for name in names:
+        if params[name] is not None:
+            raise InvalidError(f"{name} is given, which does nothing with {mode}")
+
+
+def run_rootfs(module: AnsibleModule) -> None:
+    """As ``run``, for the root file system of an image."""
+    params = module.params
+    refuse_options(params, FOR_FILES, "unpack=rootfs")
+    if params["untitled"] != "skip":
+        raise InvalidError("untitled is given, which does nothing with unpack=rootfs")
+    at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
+    policy = policy_of(params["rootfs_options"] or {})
+    platform = parse_platform(params["platform"]) if params["platform"] is not None else None
+    dest, limits = folder_path(params["dest"]), Limits(**params["unpack_limits"])
+    reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
+    receipt = RootfsReceipt(dest, module.warn)
+    pinned = receipt.root(reference.digest) if reference.digest is not None else None
+    documents = Documents(source, receipt)
+    image = read_image(source, pinned or source.resolve(reference.target), documents, platform)
+    destination = Destination(dest)
+    with Layers(source, image, limits, None if module.check_mode else destination.scratch) as layers:
+        work = Unpacking(image, layers, policy, destination, receipt, documents.contents, params["concurrency"])
+        plan = plan_rootfs(work)
+        if not module.check_mode:
+            plan = apply_rootfs(work, plan)
+        stats = rootfs_stats_of(work, plan, documents)
+    if plan.skipped:
+        module.warn(f"{len(plan.skipped)} devices and FIFOs of the image were left out: rootfs_options.devices makes them, as root")
+    module.exit_json(
+        reference=f"{reference.name}@{image.root.digest}",
+        stats={**vars(stats), "requests": requests_of(source, None)},
+        **rootfs_result_of(work, plan),
+    )
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -368,6 +418,17 @@ def main() -> None:
             "src_ref": {"type": "str"},
             "src_registry": side_argument_spec(),
             "dest": {"type": "path", "required": True},
+            "unpack": {"type": "str", "choices": ["files", "rootfs"], "default": "files"},
+            "platform": {"type": "str"},
+            "rootfs_options": {
+                "type": "dict",
+                "options": {
+                    "devices": {"type": "bool", "default": False},
+                    "owner": {"type": "str", "choices": [KEEP, CURRENT]},
+                    "special_bits": {"type": "bool"},
+                    "xattrs": {"type": "bool"},
+                },
+            },
             "untitled": {"type": "str", "choices": list(UNTITLED), "default": "skip"},
             "concurrency": {"type": "int", "default": 3},
             "unpack_limits": {
@@ -385,7 +446,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with failing(module):
-        run(module)
+        (run_rootfs if module.params["unpack"] == "rootfs" else run)(module)
 
 
 if __name__ == "__main__":
