@@ -42,12 +42,18 @@ def fifo(name: str) -> Member:
     return member(name, kind=tarfile.FIFOTYPE)
 
 
-def image(source: MemorySource, *layers: t.Union[bytes, t.Sequence[Member]], platform: str = "", pack: t.Any = gzip.compress) -> Descriptor:
-    """Of plain tars or of members, the lowest layer first; for this machine unless ``platform`` is given."""
+def image(
+    source: MemorySource,
+    *layers: t.Union[bytes, t.Sequence[Member]],
+    platform: str = "",
+    pack: t.Callable[[bytes], bytes] = gzip.compress,
+    diff_ids: t.Sequence[str] = (),
+) -> Descriptor:
+    """Of plain tars or of members, the lowest layer first; for this machine and with the true diff_ids unless others are given."""
     tars = [layer if isinstance(layer, bytes) else plain_tar(*layer) for layer in layers]
-    diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
     stated = (Platform.parse(platform) if platform else Platform.of_host()).to_json()
-    config = {**stated, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    true = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
+    config = {**stated, "rootfs": {"type": "layers", "diff_ids": list(diff_ids) or true}}
     descs = [source.add(pack(tar), mediatype.OCI_LAYER_GZIP) for tar in tars]
     return source.artifact(*descs, config=source.add(strictjson.dumps(config), mediatype.OCI_CONFIG))
 
