@@ -38,6 +38,7 @@ def apply_rootfs(work: Unpacking, plan: RootfsPlan) -> RootfsPlan:
     about = (work.image.root, work.image.manifest, work.documents, work.listing(), work.policy.devices)
     if plan.changed:
         work.layers.fetch(plan.layers, work.concurrency)
+        work.made = not os.path.lexists(work.destination.path)
         with work.destination.writing():
             plan = plan_rootfs(work)
             work.layers.fetch(plan.layers, work.concurrency)

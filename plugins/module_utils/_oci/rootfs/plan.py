@@ -58,7 +58,8 @@ class RootfsPlan:
 
 @dataclass
 class Unpacking:
-    """The parts that plan and apply work with. ``documents``: what is to be remembered of the image."""
+    """The parts that plan and apply work with. ``documents``: what is to be remembered of the image. ``made``: the destination was
+    not there before this run."""
 
     image: Image
     layers: Layers
@@ -67,6 +68,7 @@ class Unpacking:
     receipt: Receipt
     documents: t.Mapping[Digest, bytes]
     concurrency: int = 3
+    made: bool = False
     digests: Digests = field(default_factory=Digests)
     _listing: t.Optional[Listing] = None
 
@@ -87,11 +89,17 @@ def plan_rootfs(work: Unpacking) -> RootfsPlan:
         with located(destination.location), storage_errors(f"looking at {destination.path}"), folder(destination.path) as root:
             with Folders(root) as folders:
                 removed = _removed(folders, work.receipt.written(), {entry.path for entry in (*wanted, *skipped)})
-                changes = tuple(_Comparison(folders, wanted, {path for path, _before in removed}, work.digests).changes())
+                comparison = _Comparison(folders, wanted, {path for path, _before in removed}, work.digests)
+                changes = tuple(comparison.changes(work.made))
     except NotFoundError:
-        removed, changes = (), tuple(Change(entry, ABSENT, True) for entry in wanted)
+        removed, changes = (), tuple(_absent(entry) for entry in wanted)
     contents = {change.entry.origin[0] for change in changes if change.anew and has_content(change.entry)}
     return RootfsPlan(wanted, skipped, changes, removed, frozenset(contents))
+
+
+def _absent(entry: Entry) -> Change:
+    """The root folder is made with the destination, and needs its attributes only."""
+    return Change(entry, ABSENT, bool(entry.path))
 
 
 def has_content(entry: Entry) -> bool:
@@ -131,11 +139,12 @@ class _Comparison:
         self._files: t.Dict[Parts, Identity] = {}
         self._taken: t.Set[Identity] = set()
 
-    def changes(self) -> t.Iterator[Change]:
-        absent: t.Optional[Parts] = None
+    def changes(self, made: bool) -> t.Iterator[Change]:
+        """With ``made`` everything is absent."""
+        absent: t.Optional[Parts] = () if made else None
         for entry in self._wanted:
             if absent is not None and entry.path[: len(absent)] == absent:
-                yield Change(entry, ABSENT, True)
+                yield _absent(entry)
                 continue
             absent = None
             change = self._change(entry)

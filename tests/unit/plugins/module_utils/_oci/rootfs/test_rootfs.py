@@ -9,6 +9,8 @@ import os
 import pathlib
 import stat
 import tarfile
+import tempfile
+import traceback
 import typing as t
 
 import pytest
@@ -16,6 +18,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec impo
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.entries import Policy
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import RootfsPlan
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import policy_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import (
@@ -404,6 +407,46 @@ class TestAttributes:
         (rootfs.path / "pipe").chmod(0o600)
         assert list(told(rootfs.unpack(root))) == ["pipe"]
         assert list(told(rootfs.unpack(image(source, [member("a")])))) == ["a", "pipe", "null"]
+
+
+def as_nobody(work: t.Callable[[], None]) -> None:
+    """``work`` in a child that is not root any more."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@AS_ROOT
+def test_somebody_else_than_root(source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = [folder("closed", 0o100), member("closed/secret", b"s", 0o044), folder("closed/d", 0o500), member("closed/d/x", b"x")]
+    root = image(source, [*LOWER, *(attributed(made, uid=3, gid=4) for made in closed)], UPPER)
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, 65534, 65534)
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{home}/cache")
+
+        def work() -> None:
+            rootfs = Rootfs(pathlib.Path(home, "rootfs"), source, policy_of({}))
+            rootfs.unpack(root)
+            plain = {**STATE, "usr/bin/alias": "0755 tool", "usr/bin/tool": "0755 tool"}
+            more = {"closed": "0700 folder", "closed/secret": "0444 s", "closed/d": "0700 folder", "closed/d/x": "0644 x"}
+            assert rootfs.state() == {**plain, **more}
+            assert not rootfs.unpack(root).changed
+            (rootfs.path / "closed/d/x").unlink()
+            (rootfs.path / "closed/d").chmod(0o500)
+            (rootfs.path / "etc/conf").chmod(0)
+            assert list(told(rootfs.unpack(root))) == ["closed/d", "closed/d/x", "etc/conf"]
+            assert rootfs.state() == {**plain, **more}
+
+        as_nobody(work)
 
 
 class TestHostile:
