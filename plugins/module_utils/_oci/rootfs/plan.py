@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import stat
 import typing as t
@@ -19,7 +20,7 @@ from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from ..titles import Parts
 from .disk import ABSENT, KINDS, Digests, Folders, Identity, look, names_in, shown_found, shown_wanted
-from .entries import Entry, Listing, Policy
+from .entries import DEVICES, Entry, Listing, Policy
 from .image import Image
 from .layers import Layers
 from .receipt import Receipt, Written
@@ -85,16 +86,23 @@ def plan_rootfs(work: Unpacking) -> RootfsPlan:
     """Compare the destination with the image. Raises InvalidError where a folder that is not ours to remove is in the way."""
     wanted, skipped = work.policy.wanted(work.listing())
     destination = work.destination
-    try:
-        with located(destination.location), storage_errors(f"looking at {destination.path}"), folder(destination.path) as root:
-            with Folders(root) as folders:
-                removed = _removed(folders, work.receipt.written(), {entry.path for entry in (*wanted, *skipped)})
-                comparison = _Comparison(folders, wanted, {path for path, _before in removed}, work.digests)
-                changes = tuple(comparison.changes(work.made))
-    except NotFoundError:
-        removed, changes = (), tuple(_absent(entry) for entry in wanted)
-    contents = {change.entry.origin[0] for change in changes if change.anew and has_content(change.entry)}
-    return RootfsPlan(wanted, skipped, changes, removed, frozenset(contents))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(located(destination.location))
+        stack.enter_context(storage_errors(f"looking at {destination.path}"))
+        try:
+            folders = stack.enter_context(Folders(stack.enter_context(folder(destination.path))))
+        except NotFoundError:
+            return _planned(wanted, skipped, [_absent(entry) for entry in wanted], ())
+        removed = _removed(folders, work.receipt.written(), wanted, skipped)
+        comparison = _Comparison(folders, wanted, {path for path, _before in removed}, work.digests)
+        return _planned(wanted, skipped, list(comparison.changes(work.made)), removed)
+
+
+def _planned(
+    wanted: Listing, skipped: t.Tuple[Entry, ...], changes: t.Sequence[Change], removed: t.Tuple[t.Tuple[Parts, str], ...]
+) -> RootfsPlan:
+    contents = frozenset(change.entry.origin[0] for change in changes if change.anew and has_content(change.entry))
+    return RootfsPlan(wanted, skipped, tuple(changes), removed, contents)
 
 
 def _absent(entry: Entry) -> Change:
@@ -112,9 +120,10 @@ def names_of_files(wanted: Listing) -> t.Dict[Parts, int]:
     return collections.Counter(entry.same or entry.path for entry in wanted if entry.kind == tar.FILE)
 
 
-def _removed(folders: Folders, written: Written, kept: t.Set[Parts]) -> t.Tuple[t.Tuple[Parts, str], ...]:
+def _removed(folders: Folders, written: Written, wanted: Listing, skipped: t.Iterable[Entry]) -> t.Tuple[t.Tuple[Parts, str], ...]:
     """What was written and is not wanted any more, while it is still of the kind that was written; folders only with all they hold."""
     gone: t.Dict[Parts, str] = {}
+    kept = {entry.path for entry in wanted} | {entry.path for entry in skipped if written.get(entry.path) in DEVICES}
     # A path sorts before those below it.
     for path in sorted(set(written) - kept, reverse=True):
         found = look(folders, path)

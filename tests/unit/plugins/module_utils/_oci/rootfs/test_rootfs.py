@@ -390,6 +390,11 @@ class TestAttributes:
         assert [entry.name for entry in plan.skipped] == ["null", "pipe"] and rootfs.state() == {}
         assert not rootfs.unpack(root).changed
 
+    def test_a_file_that_becomes_a_device_is_removed(self, rootfs: Rootfs, source: MemorySource) -> None:
+        rootfs.unpack(image(source, [member("x", b"x")]))
+        rootfs.unpack(image(source, [fifo("x")]))
+        assert rootfs.state() == {}
+
     @AS_ROOT
     def test_devices(self, rootfs: Rootfs, source: MemorySource) -> None:
         null = attributed(member("null", mode=0o666, kind=tarfile.CHRTYPE), devmajor=1, devminor=3, uid=5)
