@@ -25,7 +25,7 @@ from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifac
     symlink,
 )
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.rootfs.images import attributed, image
-from support import peer, succeed, tree_state
+from support import peer, start_module, succeed, tree_state
 
 HTTP = {"plain_http": True}
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners and devices")
@@ -221,6 +221,16 @@ def test_upgrade_drift_and_requests(registry: t.Any, repository: str, layout: pa
     repaired = succeed("oci_pull", options)
     assert [change["path"] for change in repaired["changes"]] == ["etc/conf", "usr/lib/libc"]
     assert state(dest, times=False) == state(fresh, times=False)
+
+
+def test_several_at_once(layout: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    options = {"src": f"oci:{layout}:v2", "unpack": "rootfs", "_ansible_remote_tmp": "/tmp"}
+    succeed("oci_pull", {**options, "dest": str(alone)})
+    running = [start_module("oci_pull", {**options, "dest": str(shared)}) for _number in range(4)]
+    answers = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * 4, answers
+    assert state(shared) == state(alone)
 
 
 @AS_ROOT

@@ -149,14 +149,14 @@ class _Comparison:
         self._taken: t.Set[Identity] = set()
 
     def changes(self, made: bool) -> t.Iterator[Change]:
-        """With ``made`` everything is absent."""
-        absent: t.Optional[Parts] = () if made else None
+        """``made``: the root folder is there only since this run."""
+        absent: t.Optional[Parts] = None
         for entry in self._wanted:
             if absent is not None and entry.path[: len(absent)] == absent:
                 yield _absent(entry)
                 continue
             absent = None
-            change = self._change(entry)
+            change = _absent(entry) if made and not entry.path else self._change(entry)
             if change is None:
                 continue
             if change.anew and entry.kind == tar.DIRECTORY:

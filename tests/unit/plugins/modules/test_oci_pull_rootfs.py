@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import stat
+import threading
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs import report
@@ -18,7 +21,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediat
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource, folder, member, symlink
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry.fake_registry import FakeRegistry
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry.fake_registry import FakeRegistry, Handler
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.rootfs.images import attributed, fifo, image
 from ansible_collections.lading.oci.tests.unit.plugins.modules.test_oci_pull import Run
 
@@ -103,17 +106,48 @@ def test_many_changes_are_cut(run: Run, src: str, dest: pathlib.Path, monkeypatc
     assert result["diff"]["after"].endswith("\nand 4 more\n")
 
 
+def serve(registry: FakeRegistry, source: MemorySource, root: Descriptor) -> None:
+    """As team/app:v1."""
+    registry.state.blobs.update({str(digest): content for digest, content in source.contents.items()})
+    for digest, content in source.contents.items():
+        if b"schemaVersion" in content:
+            registry.state.manifests["team/app", digest] = (json.loads(content)["mediaType"], content)
+    registry.state.tags["team/app", "v1"] = root.digest
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_concurrency(concurrency: int, run: Run, dest: pathlib.Path) -> None:
+    source, registry = MemorySource(), FakeRegistry()
+    root = image(source, *([member(f"f{number}", str(number).encode())] for number in range(6)))
+    serve(registry, source, root)
+    config = next(digest for digest, content in source.contents.items() if b"diff_ids" in content)
+    together, lock, active, most = threading.Barrier(concurrency), threading.Lock(), [0], [0]
+
+    def counted(handler: Handler) -> None:
+        with lock:
+            active[0] += 1
+            most[0] = max(most[0], active[0])
+        together.wait(10)
+        handler.respond()
+        with lock:
+            active[0] -= 1
+
+    registry.fault("GET", f"/v2/team/app/blobs/(?!{config})", counted, times=6)
+    options = {"src": f"{registry.host}/team/app:v1", "unpack": "rootfs", "src_registry": {"plain_http": True}}
+    try:
+        assert run.done(**options, dest=dest, concurrency=concurrency)["stats"]["blobs_transferred"] == 7
+        assert most[0] == concurrency
+        assert "concurrency is 0" in run.failed(**options, dest=dest, concurrency=0)
+    finally:
+        registry.close()
+
+
 def test_a_registry_is_asked_once(run: Run, dest: pathlib.Path) -> None:
     source = MemorySource()
     root = source.index(for_platform(source, OTHER, "other"), for_platform(source, HOST, "mine"))
     registry = FakeRegistry()
     try:
-        registry.state.blobs.update({str(digest): content for digest, content in source.contents.items()})
-        for digest, content in source.contents.items():
-            if b"schemaVersion" in content:
-                media_type = mediatype.OCI_INDEX if digest == root.digest else mediatype.OCI_MANIFEST
-                registry.state.manifests["team/app", digest] = (media_type, content)
-        registry.state.tags["team/app", "v1"] = root.digest
+        serve(registry, source, root)
         options = {"dest": dest, "unpack": "rootfs", "src_registry": {"plain_http": True}}
         done = run.done(src=f"{registry.host}/team/app:v1", **options)
         assert done["digest"] == root.digest != done["manifest_digest"]
@@ -191,8 +225,11 @@ class TestOptions:
         assert run.done(src=src, dest=dest, unpack="rootfs", rootfs_options={"xattrs": True})["changed"]
         assert os.getxattr(dest / "a", "user.note") == b"v"
 
-    @pytest.mark.parametrize(("limit", "message"), [("bytes", "limit of bytes"), ("entries", "limit of 1 entries")])
-    def test_limits(self, limit: str, message: str, run: Run, src: str, dest: pathlib.Path) -> None:
+    @pytest.mark.parametrize(
+        ("limit", "message"), [("bytes", "limit of bytes"), ("entries", "limit of 1 entries"), ("ratio", "inflates more than 1 times")]
+    )
+    def test_limits(self, limit: str, message: str, run: Run, src: str, dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(codec, "_FREE", 0)
         assert message in run.failed(src=src, dest=dest, unpack="rootfs", unpack_limits={limit: 1})
         assert not dest.exists()
 
