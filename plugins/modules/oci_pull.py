@@ -312,7 +312,7 @@ changes_count:
   returned: with O(unpack=rootfs)
   type: int
 skipped_entries:
-  description: Devices and FIFOs of the image that were left out.
+  description: Devices and FIFOs of the image that were left out. The first 1000.
   returned: with O(unpack=rootfs)
   type: list
   elements: str

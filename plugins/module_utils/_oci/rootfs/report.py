@@ -74,7 +74,7 @@ def result_of(work: Unpacking, plan: RootfsPlan) -> t.Dict[str, t.Any]:
         "entries": counts(plan.wanted),
         "changes": [{name: printable(value) for name, value in line._asdict().items()} for line in told],
         "changes_count": len(lines),
-        "skipped_entries": [printable(entry.name) for entry in plan.skipped],
+        "skipped_entries": [printable(entry.name) for entry in plan.skipped[:MAX_CHANGES]],
         "diff": {
             "before_header": path,
             "after_header": path,

@@ -104,6 +104,8 @@ def test_many_changes_are_cut(run: Run, src: str, dest: pathlib.Path, monkeypatc
     result = run.done(src=src, dest=dest, unpack="rootfs")
     assert len(result["changes"]) == 3 and result["changes_count"] == 7
     assert result["diff"]["after"].endswith("\nand 4 more\n")
+    monkeypatch.setattr(report, "MAX_CHANGES", 0)
+    assert run.done(src=src, dest=dest, unpack="rootfs")["skipped_entries"] == []
 
 
 def serve(registry: FakeRegistry, source: MemorySource, root: Descriptor) -> None:
