@@ -120,11 +120,13 @@ class Layers:
 
     def contents(self, number: int) -> t.Iterator[t.Tuple[int, tar.TarReader]]:
         """Each file of a fetched layer: where its content begins, and the reader that stands there."""
-        with self._opened(number) as raw:
-            reader = tar.TarReader(PlainTar(raw, self._image.layers[number], self._limits))
-            for member in reader:
-                if member.kind == tar.FILE:
-                    yield member.offset, reader
+        desc = self._image.layers[number]
+        raw = self._files[desc.digest]
+        raw.seek(0)
+        reader = tar.TarReader(PlainTar(raw, desc, self._limits))
+        for member in reader:
+            if member.kind == tar.FILE:
+                yield member.offset, reader
 
     def close(self) -> None:
         for file in self._files.values():
