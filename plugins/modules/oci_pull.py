@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_pull
-short_description: Pull the files of an artifact out of a registry or an OCI layout
+short_description: Pull the files of an artifact, or the root file system of an image, out of a registry or an OCI layout
 description:
   - Writes the files that an artifact (Open Container Initiative, not Oracle Cloud) holds below a folder, as C(oras pull) does.
   - A layer with the annotation C(org.opencontainers.image.title) is a file of that name. With the annotation
@@ -17,6 +17,7 @@ description:
     name. What is equal is not touched. Files that the artifact does not have stay where they are.
   - Every title and every member of a folder is checked before anything is written. A path that leads out of O(dest), also through
     a symbolic link that stands there, is an error.
+  - With O(unpack=rootfs) the layers of an image are unpacked over each other instead, as C(umoci unpack) and container engines do.
 notes:
   - What is learned of an artifact (its manifests, what its folders hold) is kept in C(lading-oci/pull) below E(XDG_CACHE_HOME),
     or below C(~/.cache). With that, a run that finds nothing to do is one HEAD request, and none when O(src) has a digest.
@@ -27,6 +28,21 @@ notes:
   - A new file gets the mode that the umask allows, in a folder layer that of its member (without setuid, setgid and sticky, not
     writable by group and others), unless O(mode) is given. A file that is replaced keeps its owner, and its mode when it is not
     in a folder layer. A member's execute permission is restored when it is lost, unless O(mode) is given.
+  - "With O(unpack=rootfs): layers are applied in their order, with whiteouts, opaque folders and hard links. A symbolic link on the way
+    to a member is followed within the root file system, as container engines do. On disk nothing is ever reached through a link.
+    Symbolic links are kept as they are: an absolute one is meant to be seen from within that root."
+  - "With O(unpack=rootfs): kind, permissions, owner, content, link target, device numbers and the extended attributes that are taken
+    over are compared with what stands in O(dest). What differs is repaired. Times are set as in the layers, but another time alone is
+    not repaired. All blobs are verified, and all layers are judged, before anything is written."
+  - "With O(unpack=rootfs): what was written is kept in C(lading-oci/rootfs) below the same folder as above. When another image is
+    unpacked into O(dest) later, what it does not have is removed, if it was written by this module and is still of the same kind.
+    Other files stay. Without that record the layers are fetched again to compare, and nothing is removed."
+  - "With O(unpack=rootfs): a file or link replaces whatever stands in its place, but a folder that holds files of others is never
+    removed. That is an error."
+  - "With O(unpack=rootfs): files appear under their names whole. The file system is synced once, at the end. After a power cut during
+    the run, run it again."
+  - "With O(unpack=rootfs) and a user other than root, the user can always read every file, and enter and change every folder,
+    whatever the layers say."
 extends_documentation_fragment:
   - ansible.builtin.files
   - lading.oci.attributes
@@ -40,6 +56,53 @@ options:
       - To get a layout instead of files use M(lading.oci.oci_copy).
     type: path
     required: true
+  unpack:
+    description:
+      - What to pull.
+      - V(files) writes the files of an artifact, by their titles.
+      - V(rootfs) unpacks the layers of an image over each other, so that O(dest) is its root file system. Use a folder that nothing
+        else writes to.
+      - With V(rootfs) the options O(mode), O(owner), O(group), O(attributes), O(seuser), O(serole), O(setype), O(selevel) and O(untitled)
+        are errors. Owners and permissions are the image's, see O(rootfs_options).
+    type: str
+    choices: [files, rootfs]
+    default: files
+  platform:
+    description:
+      - Which image of an index to unpack, as V(linux/arm64) or V(linux/arm/v7), or V(host) for Linux on the target's kind of processor.
+      - Without it an index is asked for V(host), and an image that is no index is taken whatever it is for. With it such an image must
+        be for that platform.
+      - Only with O(unpack=rootfs).
+    type: str
+  rootfs_options:
+    description:
+      - What to take over of an image's root file system. Only with O(unpack=rootfs).
+    type: dict
+    suboptions:
+      devices:
+        description:
+          - Whether to make devices and FIFOs. That needs root.
+          - Otherwise they are left out, with a warning and listed in RV(skipped_entries).
+        type: bool
+        default: false
+      owner:
+        description:
+          - V(keep) gives everything the user and group numbers of the layers. That needs root.
+          - V(current) leaves everything to the user who runs the task.
+          - The default is V(keep) for root, V(current) for others.
+        type: str
+        choices: [keep, current]
+      special_bits:
+        description:
+          - Whether setuid and setgid are kept.
+          - The default is V(true) where O(rootfs_options.owner=keep), else V(false).
+        type: bool
+      xattrs:
+        description:
+          - Whether extended attributes of the namespace C(user) are set, for root C(security.capability) as well. Others never are.
+          - Where the file system has no extended attributes they are left out.
+          - The default is V(true) for root, V(false) for others.
+        type: bool
   untitled:
     description:
       - What to do with layers that have no title, such as the layers of an image.
@@ -57,7 +120,8 @@ options:
     default: 3
   unpack_limits:
     description:
-      - Bounds for each folder that is unpacked. Beyond them the task fails before anything is written.
+      - Bounds for each folder that is unpacked, with O(unpack=rootfs) for all layers together. Beyond them the task fails before
+        anything is written.
     type: dict
     suboptions:
       bytes:
@@ -138,6 +202,22 @@ EXAMPLES = r"""
     src: oci:/srv/images/hello-world.tar:v1
     dest: /srv/layers
     untitled: digest
+
+- name: The root file system of an image, with its owners
+  lading.oci.oci_pull:
+    src: oci:/srv/images/hello-world.tar:v1
+    dest: /opt/rootfs/hello-world
+    unpack: rootfs
+
+- name: The root file system for another platform, all of it owned by whoever runs this
+  lading.oci.oci_pull:
+    src: oci:/srv/images/hello-world.tar:v1
+    dest: /opt/rootfs/hello-world-amd64
+    unpack: rootfs
+    platform: linux/amd64
+    rootfs_options:
+      owner: current
+      special_bits: false
 """
 
 RETURN = r"""
@@ -158,7 +238,7 @@ media_type:
   sample: application/vnd.oci.image.manifest.v1+json
 files:
   description: The files and folders that the artifact holds, in its order.
-  returned: success
+  returned: with O(unpack=files)
   type: list
   elements: dict
   contains:
@@ -191,12 +271,54 @@ files:
       type: bool
 skipped_layers:
   description: The digests of layers without a title, which were left out.
-  returned: success
+  returned: with O(unpack=files)
+  type: list
+  elements: str
+manifest_digest:
+  description: The digest of the image that was unpacked. It differs from RV(digest) when that is an index.
+  returned: with O(unpack=rootfs)
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+platform:
+  description: What the image is for.
+  returned: with O(unpack=rootfs)
+  type: str
+  sample: linux/amd64
+entries:
+  description: How many paths the root file system has, by kind (C(files), C(folders), C(links), C(devices)).
+  returned: with O(unpack=rootfs)
+  type: dict
+  sample: {"files": 412, "folders": 71, "links": 398, "devices": 0}
+changes:
+  description: What was changed, or would be, in order. The first 1000 paths.
+  returned: with O(unpack=rootfs)
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Below O(dest). C(.) is O(dest) itself.
+      type: str
+      sample: etc/passwd
+    before:
+      description: What stood there, or V(absent).
+      type: str
+      sample: file 0600 0:0 12 bytes
+    after:
+      description: What stands there now, or V(absent).
+      type: str
+      sample: hard link to usr/bin/perl
+changes_count:
+  description: How many paths were changed, or would be.
+  returned: with O(unpack=rootfs)
+  type: int
+skipped_entries:
+  description: Devices and FIFOs of the image that were left out. The first 1000.
+  returned: with O(unpack=rootfs)
   type: list
   elements: str
 msg:
   description: How to get the layers that were left out.
-  returned: when there are such layers
+  returned: with O(unpack=files), when there are such layers
   type: str
 stats:
   description:
@@ -205,13 +327,13 @@ stats:
   type: dict
   contains:
     blobs_transferred:
-      description: Layers that were fetched.
+      description: Layers that were fetched, with O(unpack=rootfs) the image's configuration as well.
       type: int
     blobs_mounted:
       description: Always 0. There for likeness with M(lading.oci.oci_copy).
       type: int
     blobs_present:
-      description: Layers whose files were found in O(dest) as they should be.
+      description: Layers whose files were found in O(dest) as they should be. With O(unpack=rootfs), layers that were not needed.
       type: int
     manifests_transferred:
       description: Manifests and indexes that were read from the source.
@@ -223,7 +345,7 @@ stats:
       description: Always 0.
       type: int
     bytes_present:
-      description: Bytes of the layers whose files were found in O(dest).
+      description: Bytes of the layers that blobs_present counts.
       type: int
     requests:
       description: HTTP requests made, by side (C(source), C(destination)) and verb. In check mode, those that the check made.
@@ -246,7 +368,16 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
+from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import Documents, read_image
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import CURRENT, KEEP, policy_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
@@ -260,6 +391,8 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
 )
 
 LAYOUTS = ("oci:", "oci-archive:")
+FOR_ROOTFS = ("platform", "rootfs_options")
+FOR_FILES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
 
 
 def folder_path(dest: str) -> str:
@@ -339,6 +472,7 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     params = module.params
+    refuse_options(params, FOR_ROOTFS, "unpack=files")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
     dest = folder_path(params["dest"])
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
@@ -361,6 +495,44 @@ def run(module: AnsibleModule) -> None:
     )
 
 
+def refuse_options(params: t.Mapping[str, t.Any], names: t.Iterable[str], mode: str) -> None:
+    """Raises InvalidError for an option that the mode has no use for."""
+    for name in names:
+        if params[name] is not None:
+            raise InvalidError(f"{name} is given, which does nothing with {mode}")
+
+
+def run_rootfs(module: AnsibleModule) -> None:
+    """As ``run``, for the root file system of an image."""
+    params = module.params
+    refuse_options(params, FOR_FILES, "unpack=rootfs")
+    if params["untitled"] != "skip":
+        raise InvalidError("untitled is given, which does nothing with unpack=rootfs")
+    at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
+    policy = policy_of(params["rootfs_options"] or {})
+    platform = parse_platform(params["platform"]) if params["platform"] is not None else None
+    dest, limits = folder_path(params["dest"]), Limits(**params["unpack_limits"])
+    reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
+    receipt = RootfsReceipt(dest, module.warn)
+    pinned = receipt.root(reference.digest) if reference.digest is not None else None
+    documents = Documents(source, receipt)
+    image = read_image(source, pinned or source.resolve(reference.target), documents, platform)
+    destination = Destination(dest)
+    with Layers(source, image, limits, None if module.check_mode else destination.scratch) as layers:
+        work = Unpacking(image, layers, policy, destination, receipt, documents.contents, params["concurrency"])
+        plan = plan_rootfs(work)
+        if not module.check_mode:
+            plan = apply_rootfs(work, plan)
+        stats = rootfs_stats_of(work, plan, documents)
+    if plan.skipped:
+        module.warn(f"{len(plan.skipped)} devices and FIFOs of the image were left out: rootfs_options.devices makes them, as root")
+    module.exit_json(
+        reference=f"{reference.name}@{image.root.digest}",
+        stats={**vars(stats), "requests": requests_of(source, None)},
+        **rootfs_result_of(work, plan),
+    )
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -368,6 +540,17 @@ def main() -> None:
             "src_ref": {"type": "str"},
             "src_registry": side_argument_spec(),
             "dest": {"type": "path", "required": True},
+            "unpack": {"type": "str", "choices": ["files", "rootfs"], "default": "files"},
+            "platform": {"type": "str"},
+            "rootfs_options": {
+                "type": "dict",
+                "options": {
+                    "devices": {"type": "bool", "default": False},
+                    "owner": {"type": "str", "choices": [KEEP, CURRENT]},
+                    "special_bits": {"type": "bool"},
+                    "xattrs": {"type": "bool"},
+                },
+            },
             "untitled": {"type": "str", "choices": list(UNTITLED), "default": "skip"},
             "concurrency": {"type": "int", "default": 3},
             "unpack_limits": {
@@ -385,7 +568,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with failing(module):
-        run(module)
+        (run_rootfs if module.params["unpack"] == "rootfs" else run)(module)
 
 
 if __name__ == "__main__":

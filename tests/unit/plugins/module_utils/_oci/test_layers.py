@@ -51,7 +51,7 @@ def allowed(importer: str, imported: str) -> bool:
         return True
     if own in below:
         return other in below[own] and not (importer == "content/store.py" and other == "content")
-    if other == "buildx" and own != "buildx":
+    if other in ("buildx", "rootfs") and own != other:
         return False
     # The files at the top of the house: module.py is above all others, and nothing of the house is above it.
     return other in below or (other != "module" and not imported.startswith("module"))
