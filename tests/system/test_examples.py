@@ -19,7 +19,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from oras_artifacts import Oras, push_examples
+from oras_artifacts import Oras, push_chart, push_examples
 from support import MODULES, succeed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -129,11 +129,12 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
 
 
-def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
     folder, here = place
+    push_chart(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here) if "hosts" not in task]
-    assert len(tasks) == 4
+    assert len(tasks) == 5
     run_twice(tasks, folder, registry)
 
 
