@@ -14,6 +14,7 @@ import time
 import typing as t
 
 from .content.beneath import (
+    TEMP_PREFIX,
     NewFile,
     default_mode,
     folder,
@@ -162,15 +163,18 @@ class Destination:
         """Remove a file or link, or a folder unless something new is in it."""
         with self._doing("removing", parts), folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
             if is_folder:
+                # Nothing writes into it any more, so nothing else would remove what a killed pull left there.
+                with contextlib.suppress(NotFoundError), folder_beneath(parent, parts[-1:]) as inner:
+                    sweep(inner)
                 remove_empty(parent, parts[-1])
                 return
             self._keep(parent, parts, stat_beneath(parent, parts[-1]))
             remove_file(parent, parts[-1])
 
     def names(self, parts: Parts) -> t.List[str]:
-        """What is in a folder."""
+        """What is in a folder, without the temporary files of pulls."""
         with self._doing("listing", parts), folder(self.path) as root, folder_beneath(root, parts) as listed:
-            return os.listdir(listed)
+            return [name for name in os.listdir(listed) if not name.startswith(TEMP_PREFIX)]
 
     def _keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
         """Give what is about to go a second name, as Ansible's modules name backups."""
