@@ -14,8 +14,9 @@ from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
 from .content.layout import Layout
+from .content.tar_source import TarSource
 from .registry.options import RegistryOptions
-from .registry.repository import Repository, open_repository
+from .registry.repository import open_repository
 from .registry.transport import MissingRequests
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
@@ -94,7 +95,7 @@ def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
     """What ``text`` names, to write to; nothing is created yet."""
-    return _open_side(module, "destination", text, ref, options)
+    return t.cast("t.Tuple[reference.Reference, Target]", _open_side(module, "destination", text, ref, options))
 
 
 def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, Archive]:
@@ -113,20 +114,29 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
 
 def _open_side(
     module: AnsibleModule, side: str, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
-) -> t.Tuple[reference.Reference, t.Union[Layout, Archive, Repository]]:
-    """The reference and its store, which names the side in its errors."""
+) -> t.Tuple[reference.Reference, Source]:
+    """The reference and its store, which names the side in its errors; of a destination a Target."""
     with located(f"{side} {text}"):
         parsed = reference.parse(text, ref)
-        store: t.Union[Layout, Archive, Repository]
+        store: Source
         if isinstance(parsed, reference.RegistryReference):
             found = _options_for(module, parsed, options)
             store = open_repository(parsed, found, module.warn, writing=side == "destination")
         elif options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
+        elif side == "source":
+            store = _readable(parsed)
+        elif parsed.docker:
+            raise InvalidError("docker-archive: is for sources; docker load reads a layout tar too, which is written oci-archive:PATH:NAME")
         else:
             store = open_layout(parsed.path, parsed.archive)
         store.location = f"{side} {parsed}"
         return parsed, store
+
+
+def _readable(parsed: reference.LayoutReference) -> Source:
+    store = open_layout(parsed.path, parsed.archive)
+    return TarSource(store.path, parsed.docker) if isinstance(store, Archive) else store
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:

@@ -12,7 +12,7 @@ from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
 from ..spec.errors import InvalidError, MismatchError, NotFoundError, located, storage_errors
-from ..spec.reference import check_ref_name
+from ..spec.reference import check_ref_name, position_of
 from ..spec.referrers import fallback_tag, listed_as
 from .store import Target
 
@@ -89,6 +89,12 @@ class LayoutIndex:
         if len(digests) > 1:
             raise InvalidError(f"{what} is ambiguous, it names {' and '.join(digests[:4])}: give the digest or the full image name")
         return Descriptor.parse(matching[0], f"the entry of {what} in index.json")
+
+    def at(self, position: int) -> Descriptor:
+        """The entry at ``position``, from 0."""
+        if position >= len(self.entries):
+            raise NotFoundError(f"no entry @{position} in the layout: it has {len(self.entries)}, counted from @0")
+        return Descriptor.parse(self.entries[position], f"the entry @{position} of index.json")
 
     def with_digest(self, digest: Digest) -> t.Optional[Descriptor]:
         for entry in self.entries:
@@ -197,6 +203,10 @@ class IndexedStore(Target):
                 return None
         return next((str(entry.get("digest")) for entry in entries if _ref_name(entry) == name), None)
 
+    def under(self, root: Descriptor) -> t.List[Descriptor]:
+        """``root`` and everything below it, as far as the manifests that are stored here tell; of some only the descriptor may be here."""
+        return list(self._reachable([root]))
+
     def _names(self) -> t.List[str]:
         return self.index.names
 
@@ -231,6 +241,9 @@ class IndexedStore(Target):
             return self.index.only()
         if looks_like_digest(reference):
             return self._resolve_digest(Digest(reference))
+        position = position_of(reference)
+        if position is not None:
+            return self.index.at(position)
         found = self.index.find(reference)
         if found is None:
             raise self.index.not_found(reference)
