@@ -12,7 +12,7 @@ import typing as t
 from ..spec import manifest, mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
-from ..spec.errors import NotFoundError, located
+from ..spec.errors import InvalidError, NotFoundError, located
 from .archive import Archive
 from .archive_file import DOCKER_MANIFEST, INDEX, OCI_LAYOUT_FILE, ArchiveFile
 from .docker_archive import DockerArchive, full_name
@@ -45,7 +45,17 @@ class TarSource(Source):
         layout = INDEX in file.members and OCI_LAYOUT_FILE in file.members
         if self._docker_only or (not layout and (saved or "repositories" in file.members)):
             return None, self._docker(file)
-        return self._layout(file), self._docker(file) if saved else None
+        side = self._layout(file)
+        return side, self._docker_beside(side, file) if saved else None
+
+    def _docker_beside(self, layout: Archive, file: ArchiveFile) -> t.Optional[DockerArchive]:
+        """A layout may have any other file (image-layout.md): a manifest.json that is not Docker's does not count, unless it is all."""
+        try:
+            return self._docker(file)
+        except InvalidError:
+            if layout.index.entries:
+                return None
+            raise
 
     def _layout(self, file: ArchiveFile) -> Archive:
         layout = Archive(self.path, file)
