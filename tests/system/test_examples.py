@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
 from support import MODULES, succeed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,6 +49,9 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     central, local = here["registry.example.com/"], here["localhost:5000/"]
     for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
         succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
+    (tmp_path / "srv" / "images").mkdir()
+    names = ["example.com/app:1.4"], ["example.com/other:1"]
+    write_saved(tmp_path / "srv" / "images" / "saved.tar", *(saved_image(layer_tar(some[0]), tags=some) for some in names))
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
 
 
