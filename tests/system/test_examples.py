@@ -20,6 +20,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
 from oras_artifacts import Oras, push_chart, push_examples
 from support import MODULES, succeed
 
@@ -57,6 +58,9 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
     succeed("oci_layout_build", image)
     succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
+    (tmp_path / "srv" / "images").mkdir()
+    names = ["example.com/app:1.4"], ["example.com/other:1"]
+    write_saved(tmp_path / "srv" / "images" / "saved.tar", *(saved_image(layer_tar(some[0]), tags=some) for some in names))
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
 
 
