@@ -343,7 +343,7 @@ def test_secrets_reach_the_build_and_nothing_else(arguments: Arguments, context:
     )
     message = fail("oci_buildx_build", {**arguments, "network": "none"})
     assert message.startswith("the build failed at Dockerfile:2 (RUN"), message
-    (context / "Dockerfile").write_text(f"FROM alpine\nRUN {mounts} cat /run/secrets/c; echo; false\n")
+    (context / "Dockerfile").write_text(f"FROM alpine\nRUN {mounts} echo $(cat /run/secrets/c); false\n")
     printed = run_module("oci_buildx_build", {**arguments, "network": "none"})
     log = "\n".join(printed["build_log"])
     assert printed["failed"] and "***" in log and "canary" not in log and "s3cret" not in log, log

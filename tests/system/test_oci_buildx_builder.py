@@ -138,11 +138,8 @@ def test_a_running_daemon(tmp_path: pathlib.Path, docker: t.Any) -> None:
     except peer_tools.Unavailable as error:
         pytest.skip(f"buildkitd is missing: {error}")
     with daemon:
-        arguments = {"name": "farm", "driver": "remote", "endpoint": daemon.address}
-        assert builder(arguments)["builder"]["status"] == "inactive"
-        arguments["bootstrap"] = True
+        arguments = {"name": "farm", "driver": "remote", "endpoint": daemon.address, "bootstrap": True}
         done = builder(arguments)
-        assert done["actions"] == ["started"] and done["diff"]["before"] == done["diff"]["after"].replace("running", "inactive")
         assert done["builder"]["status"] == "running" and done["builder"]["version"]
         assert not builder(arguments)["changed"]
         (tmp_path / "context").mkdir()
