@@ -12,7 +12,8 @@ description:
   - Writes the files that an artifact (Open Container Initiative, not Oracle Cloud) holds below a folder, as C(oras pull) does.
   - A layer with the annotation C(org.opencontainers.image.title) is a file of that name. With the annotation
     C(io.deis.oras.content.unpack) as well it is a folder, which is unpacked.
-  - All children of an index are pulled. What a manifest is attached to (its C(subject)) is not.
+  - All children of an index are pulled, unless O(platform) chooses one. What a manifest is attached to (its C(subject)) is pulled
+    with O(include_subject) only.
   - Files are compared with those on disk by digest. Only what differs is fetched, and it is verified before it appears under its
     name. What is equal is not touched. Files that the artifact does not have stay where they are.
   - Every title and every member of a folder is checked before anything is written. A path that leads out of O(dest), also through
@@ -42,14 +43,64 @@ options:
     required: true
   untitled:
     description:
-      - What to do with layers that have no title, such as the layers of an image.
+      - What to do with layers that have no title, and no name by O(names), such as the layers of an image.
       - V(skip) leaves them out, and RV(msg) says how to get them.
       - V(fail) makes them an error.
       - V(digest) writes them as files that are named by their digest, as V(sha256-9c5b2a...).
-      - The configuration of a manifest is no layer. It is only written when it has a title.
+      - The configuration of a manifest is no layer. It is only written when it has a title, or with O(config).
     type: str
     choices: [skip, fail, digest]
     default: skip
+  names:
+    description:
+      - File names for layers that have no title. A key is the media type of the layers, or the digest of one layer, which counts first.
+        A value is a path below O(dest).
+      - A layer with a title keeps its title.
+      - Two different layers with one name are an error. Give them names by their digests.
+    type: dict
+    default: {}
+  include:
+    description:
+      - Pull only files whose title, or name by O(names) or O(untitled=digest), matches one of these globs as a whole.
+      - V(*), V(?) and V([...]) do not match a slash. A part V(**) is any number of parts, also none, so V(**/*.conf) is every
+        C(.conf) file and V(docs/**) is all of C(docs). Upper and lower case differ.
+      - A folder layer is one file here. The glob is matched against the title of the folder, and it is pulled whole or not at all.
+      - When nothing is left, the task fails and lists the layers that there are.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description:
+      - Do not pull files that match one of these globs, also when O(include) has them. Globs are those of O(include).
+    type: list
+    elements: str
+    default: []
+  media_types:
+    description:
+      - Pull only layers of these media types. Others are left out without a word.
+      - When nothing is left, the task fails and lists the layers that there are.
+    type: list
+    elements: str
+    default: []
+  config:
+    description:
+      - The path below O(dest) to write the configuration of the manifest to. The empty configuration C({}) is written too.
+      - O(include), O(exclude) and O(media_types) do not apply to it.
+      - Of an index with several manifests choose one with O(platform). Attestations are not counted.
+    type: str
+  include_subject:
+    description:
+      - Pull the files of what the manifest is attached to as well, and of what that is attached to.
+      - When that is an index, all its children are pulled, or with O(platform) the one for that platform.
+    type: bool
+    default: false
+  platform:
+    description:
+      - Pull only the manifest of an index that is for this platform, as V(linux/arm64) or V(linux/arm/v7). V(host) is Linux on the
+        processor of the target.
+      - An index that has nothing for it is an error, and so is an image for another platform. An artifact outside of an index has no
+        platform, and is pulled.
+    type: str
   concurrency:
     description:
       - How many files are fetched at the same time.
@@ -138,6 +189,58 @@ EXAMPLES = r"""
     src: oci:/srv/images/hello-world.tar:v1
     dest: /srv/layers
     untitled: digest
+
+- name: A Helm chart, whose layer has no title
+  lading.oci.oci_pull:
+    src: registry.example.com/charts/mychart:0.1.0
+    dest: /srv/charts
+    names:
+      application/vnd.cncf.helm.chart.content.v1.tar+gzip: mychart-0.1.0.tgz
+
+- name: A WASM module, under a name of its own
+  lading.oci.oci_pull:
+    src: registry.example.com/team/filter:1.0
+    dest: /opt/proxy/filters
+    names:
+      application/wasm: filter.wasm
+
+- name: A model file and its licence, without the rest of the repository
+  lading.oci.oci_pull:
+    src: registry.example.com/models/small:1
+    dest: /srv/models/small
+    include:
+      - "*.gguf"
+      - LICENSE
+
+- name: An untitled layer, by its digest; anything else without a title is an error
+  lading.oci.oci_pull:
+    src: registry.example.com/team/data:1
+    dest: /srv/data
+    untitled: fail
+    names:
+      sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824: data.bin
+
+- name: Only the pages, without drafts
+  lading.oci.oci_pull:
+    src: registry.example.com/team/pages:2
+    dest: /srv/pages
+    media_types:
+      - text/html
+    exclude:
+      - drafts/**
+
+- name: The binary for this machine, with the configuration of its manifest
+  lading.oci.oci_pull:
+    src: registry.example.com/team/tool:3
+    dest: /opt/tool
+    platform: host
+    config: config.json
+
+- name: A report, and the files that it is about
+  lading.oci.oci_pull:
+    src: registry.example.com/team/report:1
+    dest: /srv/report
+    include_subject: true
 """
 
 RETURN = r"""
@@ -151,13 +254,18 @@ reference:
   returned: success
   type: str
   sample: localhost:5000/site@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+manifest_digest:
+  description: The digest of the manifest that O(platform) chose. It differs from RV(digest) when that is an index.
+  returned: when O(platform) is given
+  type: str
+  sample: sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 media_type:
   description: The media type of the manifest or index.
   returned: success
   type: str
   sample: application/vnd.oci.image.manifest.v1+json
 files:
-  description: The files and folders that the artifact holds, in its order.
+  description: The files and folders that are pulled, in the order of the artifact. With O(config) the configuration comes first.
   returned: success
   type: list
   elements: dict
@@ -167,7 +275,7 @@ files:
       type: str
       sample: /opt/site/dist/site.conf
     title:
-      description: Its name in the artifact, or the one that O(untitled=digest) gives it.
+      description: Its name in the artifact, or the one that O(names), O(config) or O(untitled=digest) gives it.
       type: str
       sample: dist/site.conf
     state:
@@ -214,7 +322,7 @@ stats:
       description: Layers whose files were found in O(dest) as they should be.
       type: int
     manifests_transferred:
-      description: Manifests and indexes that were read from the source.
+      description: Manifests and indexes that were read from the source, and the configurations that O(platform) had to be compared with.
       type: int
     bytes_transferred:
       description: Bytes of the layers that were fetched and of the manifests that were read.
@@ -246,8 +354,9 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
+from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, select
+from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     Line,
@@ -267,6 +376,20 @@ def folder_path(dest: str) -> str:
     if dest.startswith(LAYOUTS):
         raise InvalidError(f"dest is a folder for files, and {dest} is a layout: lading.oci.oci_copy writes layouts")
     return os.path.abspath(dest)
+
+
+def wanted_of(params: t.Mapping[str, t.Any]) -> Wanted:
+    """What of the artifact the task asks for."""
+    return Wanted(
+        untitled=params["untitled"],
+        include=params["include"],
+        exclude=params["exclude"],
+        media_types=params["media_types"],
+        names=params["names"],
+        config=params["config"],
+        subject=params["include_subject"],
+        platform=parse_platform(params["platform"]) if params["platform"] is not None else None,
+    )
 
 
 def octal_mode(mode: t.Union[str, int, None]) -> t.Optional[int]:
@@ -328,10 +451,11 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
         },
     }
     if plan.selection.skipped:
+        types = ", ".join(dict.fromkeys(desc.media_type for desc in plan.selection.skipped))
         result["msg"] = (
-            f'Skipped {len(plan.selection.skipped)} layers without a file name in "org.opencontainers.image.title". '
-            "To get all layers, copy them into a layout with lading.oci.oci_copy (dest: oci:PATH), "
-            "or pull them as files with untitled=digest."
+            f'Skipped {len(plan.selection.skipped)} layers without a file name in "org.opencontainers.image.title" ({types}). '
+            "Give them file names with names, pull them as files that are named by their digests with untitled=digest, "
+            "or copy all layers into a layout with lading.oci.oci_copy (dest: oci:PATH)."
         )
     return result
 
@@ -344,7 +468,7 @@ def run(module: AnsibleModule) -> None:
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     receipt = Receipt(dest, module.warn)
     pinned = receipt.root(reference.digest) if reference.digest is not None else None
-    selection = select(source, pinned or source.resolve(reference.target), receipt, params["untitled"])
+    selection = select(source, pinned or source.resolve(reference.target), receipt, wanted_of(params))
     destination, limits = Destination(dest, octal_mode(params["mode"])), Limits(**params["unpack_limits"])
     with FolderBlobs(source, destination, receipt, limits, keep=not module.check_mode) as blobs:
         pull = Pull(source, selection, destination, blobs, limits, modes=params["mode"] is None)
@@ -357,6 +481,7 @@ def run(module: AnsibleModule) -> None:
     module.exit_json(
         reference=f"{reference.name}@{selection.root.digest}",
         stats={**vars(stats_of(plan)), "requests": requests_of(source, None)},
+        **({"manifest_digest": selection.pulled.digest} if params["platform"] is not None else {}),
         **result,
     )
 
@@ -369,6 +494,13 @@ def main() -> None:
             "src_registry": side_argument_spec(),
             "dest": {"type": "path", "required": True},
             "untitled": {"type": "str", "choices": list(UNTITLED), "default": "skip"},
+            "names": {"type": "dict", "default": {}},
+            "include": {"type": "list", "elements": "str", "default": []},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "media_types": {"type": "list", "elements": "str", "default": []},
+            "config": {"type": "str"},
+            "include_subject": {"type": "bool", "default": False},
+            "platform": {"type": "str"},
             "concurrency": {"type": "int", "default": 3},
             "unpack_limits": {
                 "type": "dict",

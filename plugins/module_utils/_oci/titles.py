@@ -19,12 +19,15 @@ _MAX_PART = 255  # bytes; NAME_MAX of the usual file systems
 _DRIVE = re.compile(r"[A-Za-z]:", re.ASCII)
 
 
-def parse_title(title: str) -> Parts:
-    """The parts of the file name that a layer's title gives. Raises InvalidError for anything but a plain relative path."""
+def parse_title(title: str, what: str = "the title") -> Parts:
+    """The parts of the file name that a layer's title gives. Raises InvalidError for anything but a plain relative path.
+
+    ``what`` names in errors what is held to the rules of titles.
+    """
     parts = tuple(title.split("/"))
     if any(not c.isprintable() for c in title) or "\\" in title or _DRIVE.fullmatch(parts[0]):
-        raise InvalidError(f"the title {title!r} has a character that a file name of an artifact cannot have")
-    _check_parts(parts, f"the title {title!r}")
+        raise InvalidError(f"{what} {title!r} has a character that a file name of an artifact cannot have")
+    _check_parts(parts, f"{what} {title!r}")
     return parts
 
 

@@ -18,7 +18,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.destination import
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.selection import select
+from ansible_collections.lading.oci.plugins.module_utils._oci.selection import Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import TITLE, Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.digest import Digest
@@ -77,7 +77,7 @@ def pull(
 ) -> UnpackPlan:
     """As the module does it."""
     known = Receipt(str(dest) if receipt else str(dest) + " that nobody pulled to", pytest.fail)
-    selection = select(source, root, known, untitled)
+    selection = select(source, root, known, Wanted(untitled))
     destination = Destination(str(dest), mode)
     with FolderBlobs(source, destination, known, limits, keep=not check) as blobs:
         parts = Pull(source, selection, destination, blobs, limits, modes=mode is None)
