@@ -18,10 +18,14 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
+from oras_artifacts import Oras, push_examples
 from support import MODULES, succeed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PINNED = re.compile(r"sha256:[0-9a-f]{64}")
+# The layer that an example of oci_pull names by its digest.
+UNTITLED_LAYER = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 Tasks = t.List[t.Dict[str, t.Any]]
 
 
@@ -54,7 +58,8 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
 def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
     for name, stand_in in here.items():
         text = text.replace(name, stand_in)
-    return yaml.safe_load(PINNED.sub(here["pinned"], text))
+    known = set(here.values())
+    return yaml.safe_load(PINNED.sub(lambda found: found.group() if found.group() in known else here["pinned"], text))
 
 
 def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
@@ -92,10 +97,36 @@ def expect_counts(arguments: t.Sequence[str], changes: bool = True) -> None:
 def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
     tasks: Tasks = []
-    for name in ("oci_layout_build", "oci_copy", "oci_pull"):
+    for name in ("oci_layout_build", "oci_copy"):
         tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
-    assert len(tasks) >= 11
+    assert len(tasks) >= 6
     run_twice(tasks, folder, registry)
+
+
+def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
+    """Of what the examples of builds made, and of what oras pushed."""
+    folder, here = place
+    digests = push_examples(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
+    here = {**here, UNTITLED_LAYER: digests["data"]}
+    tasks: Tasks = []
+    for name in ("oci_layout_build", "oci_pull"):
+        tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
+    assert len(tasks) >= 15
+    run_twice(tasks, folder, registry)
+    pulled = {
+        "charts/mychart-0.1.0.tgz": b"a chart",
+        "data/data.bin": b"data",
+        "pages/index.html": b"<p>",
+        "report/program": b"\x7fELF",
+        "report/report.json": b"{}\n",
+        "models/small/LICENSE": b"MIT\n",
+    }
+    assert {name: (folder / "srv" / name).read_bytes() for name in pulled} == pulled
+    assert sorted(os.listdir(folder / "srv" / "models" / "small")) == ["LICENSE", "small.gguf"]
+    assert os.listdir(folder / "srv" / "pages") == ["index.html"]
+    assert (folder / "opt/proxy/filters/filter.wasm").read_bytes().startswith(b"\0asm")
+    assert (folder / "opt/tool/tool").read_bytes() == str(Platform.of_host()).encode()
+    assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
 
 
 def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:

@@ -96,8 +96,8 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
         pulled = select_manifest(documents, root, wanted.platform) if wanted.platform is not None else root
         walk = _Walk(documents, wanted)
         post_order(pulled, walk.children)
-        if wanted.config is not None:
-            chosen.add(Item(parse_title(wanted.config, "the config's path"), _only_config(documents, pulled), False))
+        if chosen.config is not None:
+            chosen.add(Item(chosen.config, _only_config(documents, pulled), False))
         for desc, is_config in walk.leaves:
             chosen.look_at(desc, is_config)
         items = chosen.checked()
@@ -150,12 +150,13 @@ def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
 
 
 class _Chosen:
-    """Sorts leaves by what is wanted. ``others``: titles of layers that were not selected."""
+    """Sorts leaves by what is wanted. ``config``: where the config is to stand; ``others``: titles of layers that were not selected."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._untitled = wanted.untitled
         self._include, self._exclude = globs(wanted.include), globs(wanted.exclude)
         self._media_types = frozenset(wanted.media_types)
+        self.config = parse_title(wanted.config, "the config's path") if wanted.config is not None else None
         self._names = {key: _file_name(key, name) for key, name in wanted.names.items()}
         self._items: t.Dict[Parts, Item] = {}
         self._matches = 0
@@ -183,6 +184,10 @@ class _Chosen:
         present = self._items.setdefault(item.parts, item)
         if (present.desc.digest, present.folder) == (item.desc.digest, item.folder):
             return
+        if item.parts == self.config:
+            raise InvalidError(
+                f"config is to be written to {item.title!r}, which is the name of a file as well: choose another path for it"
+            )
         if named:
             raise InvalidError(
                 f"the file name {item.title!r} is for two contents, {present.desc.digest} and {item.desc.digest}: "

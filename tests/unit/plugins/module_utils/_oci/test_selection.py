@@ -170,7 +170,7 @@ class TestConfig:
     def test_a_bad_path_and_a_taken_one(self, source: MemorySource, site: Descriptor) -> None:
         with pytest.raises(InvalidError, match="the config's path '/c' is not a plain relative path"):
             selected(source, site, config="/c")
-        with pytest.raises(InvalidError, match="'a.conf' stands for two contents"):
+        with pytest.raises(InvalidError, match="config is to be written to 'a.conf', which is the name of a file as well"):
             selected(source, site, config="a.conf")
 
 
