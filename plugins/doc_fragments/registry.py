@@ -8,9 +8,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``registries`` for every module of the action group; ``src`` and what belongs to it; ``dest_registry``."""
+    """``registries`` for every module of the action group; ``src``, ``base`` and what belongs to them; ``dest_registry``."""
 
-    # Three times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
+    # Four times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
 options:
   registries:
@@ -97,9 +97,13 @@ options:
       - Where the content comes from.
       - V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST) is a registry. The host is never left out.
         A leading V(docker://) is accepted.
-      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar (plain or gzip) as found on disk.
+      - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar as found on disk.
         The latter form needs a layout that has just one manifest.
       - V(oci-archive:PATH:REF) is a layout tar.
+      - V(docker-archive:PATH:NAME) is what C(docker save) wrote, old or new. V(oci:) and V(oci-archive:) read that as well. Its layers
+        are copied as they are, most often without compression. See O(compression) of M(lading.oci.oci_copy).
+      - Tars may be compressed with gzip, xz, bzip2 or zstd. They are then unpacked into a temporary file.
+      - V(:@0) in place of a ref or name is the first image, V(:@1) the second one.
       - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
         of the playbook, in an ad-hoc command the working directory.
     type: str
@@ -218,6 +222,201 @@ options:
       client_key:
         description:
           - The key of O(dest_registry.client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+        type: int
+        default: 5
+"""
+
+    MANIFESTS = r"""
+options:
+  manifests:
+    description:
+      - Makes an index (a multi-platform image) of images, in the order of the list.
+      - The content of all of them is brought into the layout. Their digests stay as they are.
+      - Two with the same platform are an error, unless they are the same image.
+      - Attestations of BuildKit come along, and stand after the images.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - Where the image is. The forms are those of O(lading.oci.oci_copy#module:src), for example V(oci:PATH:REF) for a layout,
+            V(oci-archive:PATH:REF) for a layout tar and V(HOST[:PORT]/REPOSITORY:TAG) for a registry.
+          - Of an index all entries are added. O(manifests[].platform) takes one of them, O(manifests[].nested) keeps the index.
+          - An artifact becomes an entry without a platform.
+          - Needed unless O(manifests[].state=absent).
+        type: str
+      src_ref:
+        description:
+          - The tag, ref or digest of O(manifests[].src) when it is not in it.
+        type: str
+      src_registry:
+        description:
+          - How the registry of O(manifests[].src) is reached. An error when that is a layout.
+        type: dict
+        suboptions:
+          username:
+            description:
+              - The user name for the registry. Needs O(manifests[].src_registry.password).
+            type: str
+          password:
+            description:
+              - The password or access token for the registry. Needs O(manifests[].src_registry.username).
+              - Without credentials in the task they are looked up in O(manifests[].src_registry.auth_file), else in the files of the
+                containers tools (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access
+                is anonymous.
+            type: str
+          identity_token:
+            description:
+              - A refresh token for the registry's token server, in place of O(manifests[].src_registry.password).
+            type: str
+          auth_file:
+            description:
+              - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+            type: path
+          auth_hosts:
+            description:
+              - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+              - The registry's own origin and the known token servers of public registries need not be listed.
+            type: list
+            elements: str
+            default: []
+          ca_path:
+            description:
+              - A file or folder with CA certificates that are trusted for this registry beside the system's.
+              - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+            type: path
+          client_cert:
+            description:
+              - A client certificate (PEM). Needs O(manifests[].src_registry.client_key).
+            type: path
+          client_key:
+            description:
+              - The key of O(manifests[].src_registry.client_cert) (PEM).
+            type: path
+          validate_certs:
+            description:
+              - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+            type: bool
+            default: true
+          plain_http:
+            description:
+              - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+            type: bool
+            default: false
+          timeout:
+            description:
+              - Seconds to wait for a connection, and for the next bytes of an answer.
+            type: int
+            default: 30
+          retries:
+            description:
+              - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+            type: int
+            default: 5
+      platform:
+        description:
+          - As C(os/architecture) or C(os/architecture/variant).
+          - Of an image it is written in place of what its config says.
+          - Of an index it takes the image that fits best, with its attestations.
+          - With O(manifests[].state=absent) it says which one goes.
+        type: str
+      annotations:
+        description:
+          - Annotations of the entry in the index. Of an index that is not nested, of each of its images. Values must be strings.
+        type: dict
+        default: {}
+      nested:
+        description:
+          - Whether an index becomes one entry, an index in the index. Many tools do not look into it.
+        type: bool
+        default: false
+      state:
+        description:
+          - V(absent) takes the images of O(manifests[].platform) out of the index, with their attestations. It needs O(append).
+        type: str
+        choices: [present, absent]
+        default: present
+"""
+
+    BASE = r"""
+options:
+  base:
+    description:
+      - An image to build on. Its layers come first, and are taken over by their digests. Its config is what O(config) changes.
+      - It is a registry's V(HOST[:PORT]/REPOSITORY:TAG) or V(HOST[:PORT]/REPOSITORY@DIGEST), a layout's V(oci:PATH:REF),
+        V(oci:PATH@DIGEST) or V(oci:PATH), or a layout tar's V(oci-archive:PATH:REF), as the O(lading.oci.oci_copy#module:src)
+        of M(lading.oci.oci_copy).
+      - Of an index the image for O(platform) is taken. An image of Docker media types is taken over under those of OCI, with the same
+        layers. An artifact is an error.
+      - A base in a layout that does not exist is an error in a run. In check mode it is a warning, and the build would be a change,
+        because an earlier task may make it.
+    type: str
+  base_ref:
+    description:
+      - The tag, ref or digest of O(base) when it is not in it. With this O(base) has the path alone, which may then contain colons.
+    type: str
+  base_registry:
+    description:
+      - How the registry of O(base) is reached. An error when O(base) is a layout.
+    type: dict
+    suboptions:
+      username:
+        description:
+          - The user name for the registry. Needs O(base_registry.password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(base_registry.username).
+          - Without credentials in the task they are looked up in O(base_registry.auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(base_registry.password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(base_registry.client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(base_registry.client_cert) (PEM).
         type: path
       validate_certs:
         description:

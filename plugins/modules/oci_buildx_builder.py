@@ -184,10 +184,10 @@ builder:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import strings
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import builder
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing
+from ansible_collections.lading.oci.plugins.module_utils._oci.runtime import strings
 
 
 def wanted_of(params: t.Mapping[str, t.Any]) -> builder.Wanted:

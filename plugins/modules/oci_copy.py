@@ -426,6 +426,8 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
 
 def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> bool:
     """Whether many tags are copied. Raises InvalidError for options that then make no sense, and for ``prune`` when they are not."""
+    if params["all_tags"] and params["tags_matching"] is not None:
+        raise InvalidError("all_tags and tags_matching exclude each other")
     many = params["all_tags"] or params["tags_matching"] is not None
     if params["prune"] and not many:
         raise InvalidError("prune needs all_tags or tags_matching: without them it is not known which tags ought to be there")
@@ -463,7 +465,8 @@ def run(module: AnsibleModule) -> None:
     many = check_many(params, src, dest)
     if module.check_mode and is_unmade(src):
         module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
-        module.exit_json(**unmade_result(dest, params["tags"], source, target))
+        unknown = {"source_digest": None, "skipped_layers": [], "dropped": [], "referrers": []}
+        module.exit_json(**unknown, **unmade_result(dest, params["tags"], source, target))
     near = dest.path if isinstance(dest, LayoutReference) else tempfile.gettempdir()
     task = CopyTask(source, target, wanted, Spool(None if module.check_mode else near))
     if many:
@@ -507,7 +510,6 @@ def main() -> None:
             "concurrency": {"type": "int", "default": 4},
             **registries_argument_spec(),
         },
-        mutually_exclusive=[("all_tags", "tags_matching")],
         supports_check_mode=True,
     )
     with failing(module):

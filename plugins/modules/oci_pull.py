@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_pull
-short_description: Pull the files of an artifact out of a registry or an OCI layout
+short_description: Pull the files of an artifact, or the root file system of an image, out of a registry or an OCI layout
 description:
   - Writes the files that an artifact (Open Container Initiative, not Oracle Cloud) holds below a folder, as C(oras pull) does.
   - A layer with the annotation C(org.opencontainers.image.title) is a file of that name. With the annotation
@@ -18,6 +18,7 @@ description:
     name. What is equal is not touched. Files that the artifact does not have stay where they are.
   - Every title and every member of a folder is checked before anything is written. A path that leads out of O(dest), also through
     a symbolic link that stands there, is an error.
+  - With O(unpack=rootfs) the layers of an image are unpacked over each other instead, as C(umoci unpack) and container engines do.
 notes:
   - What is learned of an artifact (its manifests, what its folders hold) is kept in C(lading-oci/pull) below E(XDG_CACHE_HOME),
     or below C(~/.cache). With that, a run that finds nothing to do is one HEAD request, and none when O(src) has a digest.
@@ -28,6 +29,21 @@ notes:
   - A new file gets the mode that the umask allows, in a folder layer that of its member (without setuid, setgid and sticky, not
     writable by group and others), unless O(mode) is given. A file that is replaced keeps its owner, and its mode when it is not
     in a folder layer. A member's execute permission is restored when it is lost, unless O(mode) is given.
+  - "With O(unpack=rootfs): layers are applied in their order, with whiteouts, opaque folders and hard links. A symbolic link on the way
+    to a member is followed within the root file system, as container engines do. On disk nothing is ever reached through a link.
+    Symbolic links are kept as they are: an absolute one is meant to be seen from within that root."
+  - "With O(unpack=rootfs): kind, permissions, owner, content, link target, device numbers and the extended attributes that are taken
+    over are compared with what stands in O(dest). What differs is repaired. Times are set as in the layers, but another time alone is
+    not repaired. All blobs are verified, and all layers are judged, before anything is written."
+  - "With O(unpack=rootfs): what was written is kept in C(lading-oci/rootfs) below the same folder as above. When another image is
+    unpacked into O(dest) later, what it does not have is removed, if it was written by this module and is still of the same kind.
+    Other files stay. Without that record the layers are fetched again to compare, and nothing is removed."
+  - "With O(unpack=rootfs): a file or link replaces whatever stands in its place, but a folder that holds files of others is never
+    removed. That is an error."
+  - "With O(unpack=rootfs): files appear under their names whole. The file system is synced once, at the end. After a power cut during
+    the run, run it again."
+  - "With O(unpack=rootfs) and a user other than root, the user can always read every file, and enter and change every folder,
+    whatever the layers say."
 extends_documentation_fragment:
   - ansible.builtin.files
   - lading.oci.attributes
@@ -41,6 +57,47 @@ options:
       - To get a layout instead of files use M(lading.oci.oci_copy).
     type: path
     required: true
+  unpack:
+    description:
+      - What to pull.
+      - V(files) writes the files of an artifact, by their titles.
+      - V(rootfs) unpacks the layers of an image over each other, so that O(dest) is its root file system. Use a folder that nothing
+        else writes to.
+      - With V(rootfs) the options O(mode), O(owner), O(group), O(attributes), O(seuser), O(serole), O(setype) and O(selevel) are errors.
+        Owners and permissions are the image's, see O(rootfs_options).
+      - So are O(untitled), O(names), O(include), O(exclude), O(media_types), O(config) and O(include_subject), which choose files.
+    type: str
+    choices: [files, rootfs]
+    default: files
+  rootfs_options:
+    description:
+      - What to take over of an image's root file system. Only with O(unpack=rootfs).
+    type: dict
+    suboptions:
+      devices:
+        description:
+          - Whether to make devices and FIFOs. That needs root.
+          - Otherwise they are left out, with a warning and listed in RV(skipped_entries).
+        type: bool
+        default: false
+      owner:
+        description:
+          - V(keep) gives everything the user and group numbers of the layers. That needs root.
+          - V(current) leaves everything to the user who runs the task.
+          - The default is V(keep) for root, V(current) for others.
+        type: str
+        choices: [keep, current]
+      special_bits:
+        description:
+          - Whether setuid and setgid are kept.
+          - The default is V(true) where O(rootfs_options.owner=keep), else V(false).
+        type: bool
+      xattrs:
+        description:
+          - Whether extended attributes of the namespace C(user) are set, for root C(security.capability) as well. Others never are.
+          - Where the file system has no extended attributes they are left out.
+          - The default is V(true) for root, V(false) for others.
+        type: bool
   untitled:
     description:
       - What to do with layers that have no title, and no name by O(names), such as the layers of an image.
@@ -58,7 +115,6 @@ options:
       - A layer with a title keeps its title.
       - Two different layers with one name are an error. Give them names by their digests.
     type: dict
-    default: {}
   include:
     description:
       - Pull only files whose title, or name by O(names) or O(untitled=digest), matches one of these globs as a whole.
@@ -68,20 +124,17 @@ options:
       - When nothing is left, the task fails and lists the layers that there are.
     type: list
     elements: str
-    default: []
   exclude:
     description:
       - Do not pull files that match one of these globs, also when O(include) has them. Globs are those of O(include).
     type: list
     elements: str
-    default: []
   media_types:
     description:
       - Pull only layers of these media types. Others are left out without a word.
       - When nothing is left, the task fails and lists the layers that there are.
     type: list
     elements: str
-    default: []
   config:
     description:
       - The path below O(dest) to write the configuration of the manifest to. The empty configuration C({}) is written too.
@@ -100,6 +153,8 @@ options:
         processor of the target.
       - An index that has nothing for it is an error, and so is an image for another platform. An artifact outside of an index has no
         platform, and is pulled.
+      - With O(unpack=rootfs) an index is asked for V(host) when this is not given. An image that is no index is then taken whatever it
+        is for.
     type: str
   concurrency:
     description:
@@ -108,7 +163,8 @@ options:
     default: 3
   unpack_limits:
     description:
-      - Bounds for each folder that is unpacked. Beyond them the task fails before anything is written.
+      - Bounds for each folder that is unpacked, with O(unpack=rootfs) for all layers together. Beyond them the task fails before
+        anything is written.
     type: dict
     suboptions:
       bytes:
@@ -241,6 +297,22 @@ EXAMPLES = r"""
     src: registry.example.com/team/report:1
     dest: /srv/report
     include_subject: true
+
+- name: The root file system of an image, with its owners
+  lading.oci.oci_pull:
+    src: oci:/srv/images/hello-world.tar:v1
+    dest: /opt/rootfs/hello-world
+    unpack: rootfs
+
+- name: The root file system for another platform, all of it owned by whoever runs this
+  lading.oci.oci_pull:
+    src: oci:/srv/images/hello-world.tar:v1
+    dest: /opt/rootfs/hello-world-amd64
+    unpack: rootfs
+    platform: linux/amd64
+    rootfs_options:
+      owner: current
+      special_bits: false
 """
 
 RETURN = r"""
@@ -254,11 +326,6 @@ reference:
   returned: success
   type: str
   sample: localhost:5000/site@sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
-manifest_digest:
-  description: The digest of the manifest that O(platform) chose. It differs from RV(digest) when that is an index.
-  returned: when O(platform) is given
-  type: str
-  sample: sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 media_type:
   description: The media type of the manifest or index.
   returned: success
@@ -266,7 +333,7 @@ media_type:
   sample: application/vnd.oci.image.manifest.v1+json
 files:
   description: The files and folders that are pulled, in the order of the artifact. With O(config) the configuration comes first.
-  returned: success
+  returned: with O(unpack=files)
   type: list
   elements: dict
   contains:
@@ -299,12 +366,54 @@ files:
       type: bool
 skipped_layers:
   description: The digests of layers without a title, which were left out.
-  returned: success
+  returned: with O(unpack=files)
+  type: list
+  elements: str
+manifest_digest:
+  description: The digest of the manifest that O(platform) chose. It differs from RV(digest) when that is an index.
+  returned: when O(platform) is given, and with O(unpack=rootfs)
+  type: str
+  sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
+platform:
+  description: What the image is for.
+  returned: with O(unpack=rootfs)
+  type: str
+  sample: linux/amd64
+entries:
+  description: How many paths the root file system has, by kind (C(files), C(folders), C(links), C(devices)).
+  returned: with O(unpack=rootfs)
+  type: dict
+  sample: {"files": 412, "folders": 71, "links": 398, "devices": 0}
+changes:
+  description: What was changed, or would be, in order. The first 1000 paths.
+  returned: with O(unpack=rootfs)
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Below O(dest). C(.) is O(dest) itself.
+      type: str
+      sample: etc/passwd
+    before:
+      description: What stood there, or V(absent).
+      type: str
+      sample: file 0600 0:0 12 bytes
+    after:
+      description: What stands there now, or V(absent).
+      type: str
+      sample: hard link to usr/bin/perl
+changes_count:
+  description: How many paths were changed, or would be.
+  returned: with O(unpack=rootfs)
+  type: int
+skipped_entries:
+  description: Devices and FIFOs of the image that were left out. The first 1000.
+  returned: with O(unpack=rootfs)
   type: list
   elements: str
 msg:
   description: How to get the layers that were left out.
-  returned: when there are such layers
+  returned: with O(unpack=files), when there are such layers
   type: str
 stats:
   description:
@@ -313,13 +422,13 @@ stats:
   type: dict
   contains:
     blobs_transferred:
-      description: Layers that were fetched.
+      description: Layers that were fetched, with O(unpack=rootfs) the image's configuration as well.
       type: int
     blobs_mounted:
       description: Always 0. There for likeness with M(lading.oci.oci_copy).
       type: int
     blobs_present:
-      description: Layers whose files were found in O(dest) as they should be.
+      description: Layers whose files were found in O(dest) as they should be. With O(unpack=rootfs), layers that were not needed.
       type: int
     manifests_transferred:
       description: Manifests and indexes that were read from the source, and the configurations that O(platform) had to be compared with.
@@ -331,7 +440,7 @@ stats:
       description: Always 0.
       type: int
     bytes_present:
-      description: Bytes of the layers whose files were found in O(dest).
+      description: Bytes of the layers that blobs_present counts.
       type: int
     requests:
       description: HTTP requests made, by side (C(source), C(destination)) and verb. In check mode, those that the check made.
@@ -345,6 +454,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
+from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
@@ -356,6 +466,14 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import CURRENT, KEEP, policy_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
@@ -369,6 +487,14 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
 )
 
 LAYOUTS = ("oci:", "oci-archive:")
+ATTRIBUTES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
+# Options of one kind of pull, with what they are when they are not given.
+FOR_ROOTFS = {"rootfs_options": None}
+FOR_FILES = {
+    **dict.fromkeys((*ATTRIBUTES, "names", "include", "exclude", "media_types", "config")),
+    "untitled": "skip",
+    "include_subject": False,
+}
 
 
 def folder_path(dest: str) -> str:
@@ -382,10 +508,10 @@ def wanted_of(params: t.Mapping[str, t.Any]) -> Wanted:
     """What of the artifact the task asks for."""
     return Wanted(
         untitled=params["untitled"],
-        include=params["include"],
-        exclude=params["exclude"],
-        media_types=params["media_types"],
-        names=params["names"],
+        include=params["include"] or (),
+        exclude=params["exclude"] or (),
+        media_types=params["media_types"] or (),
+        names=params["names"] or {},
         config=params["config"],
         subject=params["include_subject"],
         platform=parse_platform(params["platform"]) if params["platform"] is not None else None,
@@ -463,6 +589,7 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     params = module.params
+    refuse_options(params, FOR_ROOTFS, "unpack=files")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
     dest = folder_path(params["dest"])
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
@@ -486,6 +613,42 @@ def run(module: AnsibleModule) -> None:
     )
 
 
+def refuse_options(params: t.Mapping[str, t.Any], unset: t.Mapping[str, t.Any], mode: str) -> None:
+    """Raises InvalidError for an option that the mode has no use for."""
+    for name, default in unset.items():
+        if params[name] != default:
+            raise InvalidError(f"{name} is given, which does nothing with {mode}")
+
+
+def run_rootfs(module: AnsibleModule) -> None:
+    """As ``run``, for the root file system of an image."""
+    params = module.params
+    refuse_options(params, FOR_FILES, "unpack=rootfs")
+    at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
+    policy = policy_of(params["rootfs_options"] or {})
+    platform = parse_platform(params["platform"]) if params["platform"] is not None else None
+    dest, limits = folder_path(params["dest"]), Limits(**params["unpack_limits"])
+    reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
+    receipt = RootfsReceipt(dest, module.warn)
+    pinned = receipt.root(reference.digest) if reference.digest is not None else None
+    documents = Documents(source, receipt.document)
+    image = read_image(source, pinned or source.resolve(reference.target), documents, platform)
+    destination = Destination(dest)
+    with Layers(source, image, limits, None if module.check_mode else destination.scratch) as layers:
+        work = Unpacking(image, layers, policy, destination, receipt, documents.contents, params["concurrency"])
+        plan = plan_rootfs(work)
+        if not module.check_mode:
+            plan = apply_rootfs(work, plan)
+        stats = rootfs_stats_of(work, plan, documents)
+    if plan.skipped:
+        module.warn(f"{len(plan.skipped)} devices and FIFOs of the image were left out: rootfs_options.devices makes them, as root")
+    module.exit_json(
+        reference=f"{reference.name}@{image.root.digest}",
+        stats={**vars(stats), "requests": requests_of(source, None)},
+        **rootfs_result_of(work, plan),
+    )
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -493,14 +656,24 @@ def main() -> None:
             "src_ref": {"type": "str"},
             "src_registry": side_argument_spec(),
             "dest": {"type": "path", "required": True},
+            "unpack": {"type": "str", "choices": ["files", "rootfs"], "default": "files"},
+            "platform": {"type": "str"},
+            "rootfs_options": {
+                "type": "dict",
+                "options": {
+                    "devices": {"type": "bool", "default": False},
+                    "owner": {"type": "str", "choices": [KEEP, CURRENT]},
+                    "special_bits": {"type": "bool"},
+                    "xattrs": {"type": "bool"},
+                },
+            },
             "untitled": {"type": "str", "choices": list(UNTITLED), "default": "skip"},
-            "names": {"type": "dict", "default": {}},
-            "include": {"type": "list", "elements": "str", "default": []},
-            "exclude": {"type": "list", "elements": "str", "default": []},
-            "media_types": {"type": "list", "elements": "str", "default": []},
+            "names": {"type": "dict"},
+            "include": {"type": "list", "elements": "str"},
+            "exclude": {"type": "list", "elements": "str"},
+            "media_types": {"type": "list", "elements": "str"},
             "config": {"type": "str"},
             "include_subject": {"type": "bool", "default": False},
-            "platform": {"type": "str"},
             "concurrency": {"type": "int", "default": 3},
             "unpack_limits": {
                 "type": "dict",
@@ -517,7 +690,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with failing(module):
-        run(module)
+        (run_rootfs if module.params["unpack"] == "rootfs" else run)(module)
 
 
 if __name__ == "__main__":

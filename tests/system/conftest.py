@@ -13,9 +13,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tools"))
 
+import go_tools  # noqa: E402
 import peers as peer_tools  # noqa: E402
 from docker_engine import Engine  # noqa: E402
-from registry_server import Registry  # noqa: E402
+from registry_server import ReferrersRegistry, Registry  # noqa: E402
 
 
 class Peers:
@@ -23,7 +24,7 @@ class Peers:
 
     def require(self, name: str) -> pathlib.Path:
         try:
-            return peer_tools.find(name)
+            return go_tools.find(name) if name in go_tools.TOOLS else peer_tools.find(name)
         except peer_tools.Unavailable as error:
             if os.environ.get("LADING_REQUIRE_PEERS") == "1":
                 pytest.fail(f"{name} is missing: {error}")
@@ -35,9 +36,9 @@ def _peers() -> Peers:
     return Peers()
 
 
-def _started(**options: bool) -> t.Iterator[Registry]:
+def _started(kind: t.Callable[..., t.Any] = Registry, **options: bool) -> t.Iterator[t.Any]:
     try:
-        registry = Registry(**options)
+        registry = kind(**options)
     except peer_tools.Unavailable as error:
         if os.environ.get("LADING_REQUIRE_PEERS") == "1":
             pytest.fail(f"registry is missing: {error}")
@@ -60,6 +61,12 @@ def _registry() -> t.Iterator[t.Union[Registry, NamedRegistry]]:
         yield NamedRegistry(named)
     else:
         yield from _started()
+
+
+@pytest.fixture(scope="session", name="referrers_registry")
+def _referrers_registry() -> t.Iterator[ReferrersRegistry]:
+    """One that has the Referrers API and deletes tags, which Debian's has not and does not."""
+    yield from _started(ReferrersRegistry)
 
 
 @pytest.fixture(scope="session", name="secure_registry")

@@ -52,7 +52,22 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     central, local = here["registry.example.com/"], here["localhost:5000/"]
     for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
         succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
+    make_images(build, f"{central}team/app-armv7:1.4")
+    image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
+    succeed("oci_layout_build", image)
+    succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
+
+
+def make_images(build: pathlib.Path, armv7: str) -> None:
+    """Images of separate builds, and an index that is to be changed."""
+    for name in ("amd64", "arm64", "arm/v7", "s390x"):
+        options = {"platform": f"linux/{name}", "layers": [{"src": str(build / "assets")}]}
+        succeed("oci_layout_build", {"path": str(build / f"app-{name.replace('/', '')}.tar"), "tag": "1.4", **options})
+    succeed("oci_copy", {"src": f"oci:{build}/app-armv7.tar:1.4", "dest": armv7, "dest_registry": {"plain_http": True}})
+    items = [{"src": f"oci:{build}/app-{name}.tar:1.4"} for name in ("amd64", "s390x")]
+    fixed = build.parent / "images" / "app-fixed.tar"
+    succeed("oci_layout_build", {"path": str(fixed), "tag": "1.4", "manifests": items})
 
 
 def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
@@ -99,7 +114,7 @@ def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], re
     tasks: Tasks = []
     for name in ("oci_layout_build", "oci_copy"):
         tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
-    assert len(tasks) >= 6
+    assert len(tasks) >= 10
     run_twice(tasks, folder, registry)
 
 

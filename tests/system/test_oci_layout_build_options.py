@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pathlib
 import tarfile
 import typing as t
@@ -101,6 +102,24 @@ def test_source_date_epoch(files: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
     by_option = succeed("oci_layout_build", {"path": str(files / "two"), "tag": "v1", "layers": layers, "created": CREATED})
     assert by_environment["digest"] == by_option["digest"]
+
+
+def with_jsonschema(folder: pathlib.Path, content: str) -> t.Dict[str, str]:
+    """An environment in which jsonschema is a file of ours."""
+    folder.mkdir()
+    (folder / "jsonschema.py").write_text(content)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])}
+
+
+def test_validation(files: pathlib.Path) -> None:
+    """With jsonschema and without; it is not even looked for when there is nothing to publish."""
+    arguments = {"path": str(files / "layout"), "tag": "v1", "layers": [{"src": str(files / "tree")}]}
+    assert succeed("oci_layout_build", arguments, check=True)["validated"] == ["rules", "schemas"]
+    absent = with_jsonschema(files / "absent", "raise ImportError('not here')\n")
+    assert succeed("oci_layout_build", arguments, env=absent)["validated"] == ["rules"]
+    refusing = with_jsonschema(files / "refusing", "raise SystemExit('imported')\n")
+    again = succeed("oci_layout_build", arguments, env=refusing)
+    assert not again["changed"] and again["validated"] == []
 
 
 def test_state_absent(files: pathlib.Path) -> None:

@@ -8,52 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import shutil
 import socket
-import subprocess
-import tempfile
 import time
 
-import peers
+import go_tools
 import processes
 
-_MODULE = "github.com/moby/buildkit/cmd/buildkitd@v0.25.1"
 _START_SECONDS = 30
-
-
-def program() -> pathlib.Path:
-    """Raises Unavailable where Go is missing or cannot build it."""
-    found = shutil.which("buildkitd")
-    if found:
-        return pathlib.Path(found)
-    folder = peers.CACHE / "tools" / "buildkitd"
-    with peers.locked(peers.CACHE):
-        if not (folder / "buildkitd").exists():
-            if not shutil.which("go"):
-                raise peers.Unavailable("it is built with Go, which is not on PATH")
-            _compile(folder)
-    return folder / "buildkitd"
-
-
-def _compile(folder: pathlib.Path) -> None:
-    """Inside of a module of our own: ``go install`` refuses one whose go.mod has exclude directives."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
-    with tempfile.TemporaryDirectory() as module:
-        built = str(pathlib.Path(module, "buildkitd"))
-        package = _MODULE.partition("@")[0]
-        for command in (["mod", "init", "example.com/daemon"], ["get", _MODULE], ["build", "-o", built, package]):
-            done = subprocess.run(["go", *command], capture_output=True, text=True, cwd=module, env=environment, check=False)
-            if done.returncode != 0:
-                raise peers.Unavailable(f"go {command[0]} failed: {done.stderr.strip()[-300:]}")
-        shutil.move(built, folder / "buildkitd")
 
 
 class BuildKit:
     """A running daemon below ``folder``; runc is looked for on ``path``."""
 
     def __init__(self, folder: pathlib.Path, path: str) -> None:
-        binary = program()
+        binary = go_tools.find("buildkitd")
         folder.mkdir()
         self._socket = folder / "s.sock"
         self.address = f"unix://{self._socket}"

@@ -24,6 +24,7 @@ import tempfile
 import time
 import typing as t
 
+import go_tools
 import peers
 import processes
 
@@ -175,6 +176,38 @@ class _Authority:
         if not is_ca:
             builder = builder.add_extension(names, critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class ReferrersRegistry:
+    """A running registry with the Referrers API, whose tags can be deleted, without login or TLS; it keeps its content in memory."""
+
+    def __init__(self) -> None:
+        program = str(go_tools.find("referrers-registry"))
+        self._folder = tempfile.TemporaryDirectory(prefix="lading-registry-")
+        self.host = f"127.0.0.1:{processes.free_port()}"
+        self._process = processes.start([program, "-address", self.host], pathlib.Path(self._folder.name, "log"))
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError("the registry with the Referrers API did not start")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(self.host, timeout=5)) as connection:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status == 200
+        return False
+
+    def stop(self) -> None:
+        processes.stop(self._process)
+        self._folder.cleanup()
+
+    def __enter__(self) -> ReferrersRegistry:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from .spec.digest import Digest
 from .spec.errors import InvalidError
 from .spec.graph import MAX_NODES, post_order
 from .spec.manifest import parse
-from .spec.referrers import fallback_tag, index_of
+from .spec.referrers import fallback_tag, index_of, listed_as
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,19 @@ class AttachedPlanner:
             self._seen.add(subject.digest)
             if len(self._seen) > MAX_NODES:
                 raise InvalidError(f"more than {MAX_NODES} manifests are attached to each other (at {subject.digest})")
-            referrers = [desc for desc in self._source.referrers(subject) if not wanted or desc.artifact_type in wanted]
+            listed = map(self._typed, self._source.referrers(subject))
+            referrers = [desc for desc in listed if not wanted or desc.artifact_type in wanted]
             if referrers:
                 found += self._plans(subject, referrers)
                 below = [desc for referrer in referrers for desc in manifests_under(self._source, referrer)]
                 pending += [(desc, frozenset()) for desc in below]
         return found
+
+    def _typed(self, referrer: Descriptor) -> Descriptor:
+        """Some registries list an artifact by its config's type, the empty one, or by none: then its manifest says what it is."""
+        if referrer.artifact_type not in ("", mediatype.OCI_EMPTY):
+            return referrer
+        return listed_as(referrer, parse(referrer, self._source.fetch_bytes(referrer)))
 
     def _plans(self, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
         dst = self._planner.dst

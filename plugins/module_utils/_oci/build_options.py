@@ -7,36 +7,27 @@
 from __future__ import annotations
 
 import os
-import platform as host
-import re
 import typing as t
+from dataclasses import replace
 
+from .base import Base, scratch
+from .content.codec import GZIP, check_level
 from .given import SUFFIXES, GivenTar
-from .layer import Attributes, Tree
-from .pack import UNKNOWN_ARTIFACT, File, LayerSource, Packer
+from .layer import WHITEOUT, Attributes, Tree
+from .pack import UNKNOWN_ARTIFACT, File, Layer, Packer
+from .runtime import check_config, strings
 from .spec import mediatype
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, NotFoundError
 from .spec.platform import Platform
 from .spec.timestamp import Timestamp
 from .titles import parse_title
+from .whiteout import Whiteouts
 
 Params = t.Mapping[str, t.Any]
-_PORT = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?", re.ASCII)
 _MAX_ID = 2**32 - 2
 _MAX_MODE = 0o7777
-# option -> name in the image's config (config.md), in the order of Go's struct
-_CONFIG_NAMES = {
-    "user": "User",
-    "exposed_ports": "ExposedPorts",
-    "env": "Env",
-    "entrypoint": "Entrypoint",
-    "cmd": "Cmd",
-    "volumes": "Volumes",
-    "working_dir": "WorkingDir",
-    "labels": "Labels",
-    "stop_signal": "StopSignal",
-}
+_KEEP = "keep"
 
 
 class BuildOptions:
@@ -45,99 +36,117 @@ class BuildOptions:
     def __init__(self, params: Params, environment: t.Mapping[str, str]) -> None:
         self._is_artifact = bool(params["files"] or params["artifact_type"])
         _check_kind(params, self._is_artifact)
-        self._created = _created(params["created"], environment)
+        self._created = created_of(params["created"], environment)
         self._annotations = strings(params["annotations"], "annotations")
-        self._artifact_type = _media_type(params["artifact_type"], "artifact_type") or UNKNOWN_ARTIFACT
-        self._platform = Platform.parse(params["platform"] or f"linux/{host.machine()}")
-        self._config = image_config(params["config"] or {})
+        self._artifact_type = media_type_of(params["artifact_type"], "artifact_type") or UNKNOWN_ARTIFACT
+        # What the base has to be for, when it is said.
+        self.platform = Platform.parse(params["platform"]) if params["platform"] else None
+        self._config = check_config(params["config"] or {}, inherits=bool(params["base"]))
         mtime = self._created.epoch if self._created else 0
-        self._layers = [_layer(item, mtime, f"layers[{number}]") for number, item in enumerate(params["layers"])]
+        self._layers = _layers(params["layers"], mtime, parents=not params["base"])
         self._files = [_file(item, mtime, f"files[{number}]") for number, item in enumerate(params["files"])]
 
-    def pack(self, packer: Packer) -> Descriptor:
-        """The root of what the options describe."""
+    def pack(self, packer: Packer, base: t.Optional[Base] = None) -> Descriptor:
+        """The root of what the options describe. ``base`` is the one that they name."""
         created = str(self._created) if self._created else None
         if self._is_artifact:
             return packer.artifact(self._artifact_type, self._files, self._annotations, created)
-        return packer.image(self._layers, self._platform, self._config, self._annotations, created)
+        start = base or scratch(self.platform or Platform.of_host())
+        return packer.image(start, self._layers, self._config, self._annotations, created)
 
 
 def _check_kind(params: Params, is_artifact: bool) -> None:
-    image_options = [name for name in ("layers", "config", "platform") if params[name]]
+    image_options = [name for name in ("layers", "config", "platform", "base") if params[name]]
+    stray = [name for name in ("base_ref", "base_registry") if params[name] is not None and not params["base"]]
+    if stray:
+        raise InvalidError(f"{stray[0]} belongs to base, which is not given")
     if is_artifact and image_options:
         raise InvalidError(f"{image_options[0]} makes an image, files and artifact_type make an artifact: give one or the other")
     if not is_artifact and not image_options:
-        raise InvalidError("nothing to build: give layers or config for an image, or files or artifact_type for an artifact")
+        raise InvalidError(
+            "nothing to build: give layers, config or base for an image, files or artifact_type for an artifact, or manifests for an index"
+        )
 
 
-def _created(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
+def created_of(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
+    """The time of the build: the option's, else that of SOURCE_DATE_EPOCH, else None."""
     if text is not None:
         return Timestamp.parse(text, "created")
     epoch = environment.get("SOURCE_DATE_EPOCH")
     return Timestamp.parse(epoch, "SOURCE_DATE_EPOCH") if epoch else None
 
 
-def strings(values: t.Mapping[str, t.Any], what: str) -> t.Dict[str, str]:
-    """The mapping, when all its values are strings: what YAML makes of an unquoted ``yes`` or ``1.10`` is not what was written."""
-    for key, value in values.items():
-        if not isinstance(value, str):
-            raise InvalidError(f"{what}: the value of {key!r} is {value!r}, not a string: quote it")
-        if not key:
-            raise InvalidError(f"{what} has an empty name")
-    return dict(values)
-
-
-def image_config(options: Params) -> t.Dict[str, t.Any]:
-    """The config of config.md from the module's ``config`` options; what is not given is left out."""
-    made: t.Dict[str, t.Callable[[t.Any], t.Any]] = {
-        "env": _environment,
-        "labels": lambda value: dict(sorted(strings(value, "config.labels").items())),
-        "exposed_ports": lambda value: {_port(port): {} for port in sorted(value)},
-        "volumes": lambda value: {path: {} for path in sorted(value)},
-    }
-    given = {name: options[name] for name in _CONFIG_NAMES if options.get(name) not in (None, "", [], {})}
-    return {_CONFIG_NAMES[name]: made.get(name, lambda value: value)(value) for name, value in given.items()}
-
-
-def _environment(values: t.Mapping[str, t.Any]) -> t.List[str]:
-    for name in strings(values, "config.env"):
-        if "=" in name:
-            raise InvalidError(f"config.env: {name!r} is not a name for a variable")
-    return [f"{name}={value}" for name, value in sorted(values.items())]
-
-
-def _port(port: str) -> str:
-    if not _PORT.fullmatch(port):
-        raise InvalidError(f"config.exposed_ports: {port!r} is not a port (as 80, 80/tcp, 53/udp)")
-    return port
-
-
-def _media_type(text: t.Optional[str], what: str) -> t.Optional[str]:
+def media_type_of(text: t.Optional[str], what: str) -> t.Optional[str]:
+    """The option ``what``, a media type or None. Raises InvalidError."""
     if text is not None and not mediatype.is_valid(text):
         raise InvalidError(f"{what} is not a media type: {text!r} (as application/vnd.example.v1, without parameters)")
     return text
 
 
-def _layer(item: Params, mtime: int, what: str) -> LayerSource:
+def _layers(items: t.Sequence[Params], mtime: int, parents: bool) -> t.List[Layer]:
+    """Each item is a layer, but items that take paths away and follow on one another are one together.
+
+    ``parents``: the default of that option.
+    """
+    layers: t.List[Layer] = []
+    for number, item in enumerate(items):
+        what = f"layers[{number}]"
+        check_level(item["compression"] or GZIP, item["compression_level"], f"{what}.compression_level")
+        if item["state"] == "present":
+            layers.append(Layer(_content(item, mtime, parents, what), item["compression"], item["compression_level"]))
+            continue
+        layer = Layer(Whiteouts((_gone(item, what),), mtime), item["compression"], item["compression_level"])
+        last = layers[-1] if layers else None
+        if last is not None and isinstance(last.source, Whiteouts) and last == replace(layer, source=last.source):
+            both = Whiteouts((*last.source.paths, _gone(item, what)), mtime)
+            layers[-1] = replace(layer, source=both)
+        else:
+            layers.append(layer)
+    return layers
+
+
+def _gone(item: Params, what: str) -> str:
+    """The path that a layer takes away."""
+    given = [name for name in ("src", "mode", "owner", "group") if item[name] not in (None, 0)]
+    if given:
+        raise InvalidError(f"{what} has state absent, which takes dest away: {given[0]} cannot be given with it")
+    path = _inside(item["dest"] or "/", what)
+    if not path:
+        raise InvalidError(f"{what} has state absent and needs a dest, which must not be the top of the image")
+    return path
+
+
+def _content(item: Params, mtime: int, parents: bool, what: str) -> t.Union[Tree, GivenTar]:
+    if item["src"] is None:
+        raise InvalidError(f"{what} needs a src, unless its state is absent")
     source = _existing(item["src"], what)
     given = {name: item[name] for name in ("dest", "mode", "owner", "group") if item[name] not in (None, 0)}
     if source.endswith(SUFFIXES) and os.path.isfile(source):
         if given:
             raise InvalidError(f"{what}: {source} is a tar and becomes the layer as it is, without {', '.join(given)}: unpack it first")
         return GivenTar(source)
-    attributes = Attributes(
-        _mode(item["mode"], what), _number(item["owner"], f"{what}.owner"), _number(item["group"], f"{what}.group"), mtime
-    )
-    return Tree(source, _place(source, item["dest"] or "/", what), attributes)
+    mode, owner, group = _mode(item["mode"], what), _owner(item["owner"], f"{what}.owner"), _owner(item["group"], f"{what}.group")
+    attributes = Attributes(mode, owner, group, mtime, item["xattrs"])
+    made = parents if item["parents"] is None else item["parents"]
+    return Tree(source, _place(source, item["dest"] or "/", what), attributes, parents=made)
 
 
 def _place(source: str, dest: str, what: str) -> str:
-    """Where in the layer: without slashes at its ends, '' for the top."""
+    """Where in the layer."""
     if dest.endswith("/") and not os.path.isdir(source):
         dest += os.path.basename(source)
+    return _inside(dest, what)
+
+
+def _inside(dest: str, what: str) -> str:
+    """A path of the image without slashes at its ends, '' for the top."""
     parts = [part for part in dest.split("/") if part]
     if ".." in parts or "." in parts:
         raise InvalidError(f"{what}.dest is {dest!r}: it must be a path inside of the image, without '.' and '..'")
+    if "\0" in dest or any("\ud800" <= character <= "\udfff" for character in dest):
+        raise InvalidError(f"{what}.dest is {dest!r}: it is not text that a tar can hold")
+    if any(part.startswith(WHITEOUT) for part in parts):
+        raise InvalidError(f"{what}.dest is {dest!r}: names that start with {WHITEOUT} mark what is taken away, and cannot be in an image")
     return "/".join(parts)
 
 
@@ -160,10 +169,15 @@ def _mode(value: t.Any, what: str) -> t.Optional[int]:
     return mode
 
 
+def _owner(value: t.Any, what: str) -> t.Optional[int]:
+    """None for that of the files."""
+    return None if value == _KEEP else _number(value, what)
+
+
 def _number(value: t.Any, what: str) -> int:
     text = str(value)
     if not (text.isascii() and text.isdigit()) or int(text) > _MAX_ID:
-        raise InvalidError(f"{what} is {text!r}: expected a numeric id, because names mean something else inside of an image")
+        raise InvalidError(f"{what} is {text!r}: expected a numeric id or 'keep', because names mean something else inside of an image")
     return int(text)
 
 
@@ -173,7 +187,7 @@ def _file(item: Params, mtime: int, what: str) -> File:
     parse_title(title)
     content = Tree(source, title, Attributes(mtime=mtime), packed=True) if os.path.isdir(source) else source
     annotations = strings(item["annotations"], f"{what}.annotations")
-    return File(content, title, _media_type(item["media_type"], f"{what}.media_type"), annotations)
+    return File(content, title, media_type_of(item["media_type"], f"{what}.media_type"), annotations)
 
 
 def _default_title(source: str, what: str) -> str:

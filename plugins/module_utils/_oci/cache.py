@@ -28,6 +28,10 @@ class CacheFile:
         self._name = hashlib.sha256(key).hexdigest() + ".json"
         self.folder = cache_folder(kind)
 
+    @property
+    def path(self) -> str:
+        return os.path.join(self.folder, self._name)
+
     def load(self) -> t.Dict[str, t.Any]:
         """The object; {} when there is none, when it cannot be read, and when somebody else could have written it."""
         with contextlib.suppress(*DAMAGE):

@@ -2,43 +2,44 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Layers that are tars already: used as they are."""
+"""Layers that are tars already."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from .content import tar
-from .content.codec import GZIP, GZIP_MAGIC, inflated
+from .content.codec import MAGIC_SIZE, plain, sniff
 from .content.store import CHUNK
 from .layer import Compressed, Digesting, Sink, file_digest, open_regular
 from .spec.errors import InvalidError, storage_errors
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz")
 
 
 @dataclass(frozen=True)
 class GivenTar:
-    """A tar file, plain or gzip. A plain one is compressed like a tree; a gzip one is the blob, byte for byte."""
+    """A tar file, with any compression that ``codec`` can read."""
 
     path: str
 
     @property
-    def is_gzip(self) -> bool:
+    def codec(self) -> str:
+        """Its compression, as its first bytes tell it."""
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
-            return file.read(2) == GZIP_MAGIC
+            return sniff(file.read(MAGIC_SIZE))
 
     def write_tar(self, sink: Sink) -> None:
         """The uncompressed tar. Raises InvalidError when the file is no tar, or a broken one."""
         checked = _Checked(sink)
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
-            plain = iter(lambda: file.read(CHUNK), b"")
-            for chunk in inflated(file, GZIP, self.path) if self.is_gzip else plain:
+            stream = plain(file, self.path)
+            for chunk in iter(lambda: stream.read(CHUNK), b""):
                 checked.write(chunk)
         checked.finish(self.path)
 
     def measure(self) -> Compressed:
-        """Of a gzip file: digest and size of the file, digest of the tar in it."""
+        """Digest and size of the file as it is, digest of the tar in it."""
         content = Digesting()
         self.write_tar(content)
         digest, size = file_digest(self.path)

@@ -14,7 +14,7 @@ import hashlib
 import os
 import stat
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .content import tar
 from .content.beneath import folder
@@ -22,9 +22,10 @@ from .content.codec import GZIP, Deflater
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
+from .xattrs import pax_of
 
 _PARENT_MODE = 0o755
-_WHITEOUT = ".wh."
+WHITEOUT = ".wh."
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSED_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -38,12 +39,16 @@ class Sink(t.Protocol):
 
 @dataclass(frozen=True)
 class Attributes:
-    """What every entry of a layer gets. ``mode`` is for regular files, folders get execute where it has read; None keeps the source's."""
+    """What every entry of a layer gets. ``mode`` is for regular files, folders get execute where it has read.
+
+    None for ``mode``, ``uid`` or ``gid`` keeps the source's. ``xattrs``: whether extended attributes come along.
+    """
 
     mode: t.Optional[int] = None
-    uid: int = 0
-    gid: int = 0
+    uid: t.Optional[int] = 0
+    gid: t.Optional[int] = 0
     mtime: int = 0
+    xattrs: bool = False
 
     def mode_of(self, status: os.stat_result) -> int:
         if self.mode is None:
@@ -52,22 +57,28 @@ class Attributes:
             return self.mode | (self.mode & 0o444) >> 2
         return self.mode
 
+    def owner_of(self, status: os.stat_result) -> t.Tuple[int, int]:
+        """User and group id."""
+        return status.st_uid if self.uid is None else self.uid, status.st_gid if self.gid is None else self.gid
+
 
 @dataclass(frozen=True)
 class _Found:
-    """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat."""
+    """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat, link target and attributes."""
 
     name: str
     parts: t.Tuple[str, ...]
     status: os.stat_result
     link: str = ""
+    pax: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Tree:
     """A folder's content, or one file, as entries below ``prefix`` ('' is the top of the layer, else without slashes at its ends).
 
-    ``source`` is followed when it is a link itself; nothing below it is. ``packed`` is the form that oras gives a folder: the folder
+    ``source`` is followed when it is a link itself; nothing below it is. ``parents``: whether the folders above are entries, which
+    replace what lower layers have there. ``packed`` is the form that oras gives a folder: the folder
     itself is the first entry, the parts above it have none, and a file with several names is stored under each.
     """
 
@@ -75,6 +86,7 @@ class Tree:
     prefix: str = ""
     attributes: Attributes = Attributes()
     packed: bool = False
+    parents: bool = True
 
     def write_tar(self, sink: Sink) -> None:
         """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
@@ -91,7 +103,7 @@ class Tree:
         if os.path.isdir(self.source):
             with folder(self.source) as root:
                 if self.packed:
-                    yield self._entry(self.prefix, tar.DIRECTORY, self.attributes.mode_of(os.fstat(root))), None
+                    yield self._made(self.prefix, self.attributes.mode_of(os.fstat(root))), None
                 else:
                     yield from self._parent_entries(self.prefix.split("/") if self.prefix else [])
                 yield from self._tree_entries(root)
@@ -100,44 +112,52 @@ class Tree:
             yield self._single_file()
 
     def _parent_entries(self, parts: t.Sequence[str]) -> t.Iterator[t.Tuple[tar.Entry, None]]:
-        for number in range(len(parts)):
-            yield self._entry("/".join(parts[: number + 1]), tar.DIRECTORY, _PARENT_MODE), None
+        for number in range(len(parts) if self.parents else 0):
+            yield self._made("/".join(parts[: number + 1]), _PARENT_MODE), None
 
     def _tree_entries(self, root: int) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
         linked: t.Dict[t.Tuple[int, int], str] = {}
-        for found in _walk(root, self.source, self.prefix):
-            mode, kind = self.attributes.mode_of(found.status), stat.S_IFMT(found.status.st_mode)
+        for found in _walk(root, self.source, self.prefix, self.attributes.xattrs):
+            kind = stat.S_IFMT(found.status.st_mode)
             if kind == stat.S_IFDIR:
-                yield self._entry(found.name, tar.DIRECTORY, mode), None
+                yield self._entry(found, tar.DIRECTORY), None
             elif kind == stat.S_IFLNK:
-                yield self._entry(found.name, tar.SYMLINK, 0o777, link=found.link), None
+                yield self._entry(found, tar.SYMLINK, link=found.link), None
             else:
                 identity = (found.status.st_dev, found.status.st_ino)
                 several = found.status.st_nlink > 1 and not self.packed
                 first = linked.setdefault(identity, found.name) if several else found.name
                 if first != found.name:
-                    yield self._entry(found.name, tar.HARD_LINK, mode, link=first), None
+                    yield self._entry(found, tar.HARD_LINK, link=first), None
                 else:
-                    yield self._entry(found.name, tar.FILE, mode, size=found.status.st_size), _content(root, found, self.source)
+                    yield self._entry(found, tar.FILE), _content(root, found, self.source)
 
     def _single_file(self) -> t.Tuple[tar.Entry, t.Iterator[bytes]]:
         file = open_regular(self.source)
-        status = os.fstat(file.fileno())
-        entry = self._entry(_checked_name(self.prefix, self.source), tar.FILE, self.attributes.mode_of(status), size=status.st_size)
-        return entry, _exactly(file, status.st_size, self.source)
+        pax = pax_of(file.fileno(), self.source) if self.attributes.xattrs else {}
+        found = _Found(_checked_name(self.prefix, self.source), (), os.fstat(file.fileno()), "", pax)
+        return self._entry(found, tar.FILE), _exactly(file, found.status.st_size, self.source)
 
-    def _entry(self, name: str, kind: str, mode: int, size: int = 0, link: str = "") -> tar.Entry:
+    def _entry(self, found: _Found, kind: str, link: str = "") -> tar.Entry:
         own = self.attributes
-        return tar.Entry(name, kind, size, mode, own.uid, own.gid, own.mtime, link)
+        mode = 0o777 if kind == tar.SYMLINK else own.mode_of(found.status)
+        size = found.status.st_size if kind == tar.FILE else 0
+        pax = {} if kind == tar.HARD_LINK else found.pax  # the file that it names has them
+        return tar.Entry(found.name, kind, size, mode, *own.owner_of(found.status), own.mtime, link, pax)
+
+    def _made(self, name: str, mode: int) -> tar.Entry:
+        """A folder that is no part of the source tree."""
+        own = self.attributes
+        return tar.Entry(name, tar.DIRECTORY, 0, mode, own.uid or 0, own.gid or 0, own.mtime)
 
 
-def _walk(root: int, source: str, prefix: str) -> t.Iterator[_Found]:
+def _walk(root: int, source: str, prefix: str, xattrs: bool) -> t.Iterator[_Found]:
     """Everything below the folder, a folder before what is in it, names in the order of their bytes."""
     pending: t.List[t.Tuple[str, ...]] = [()]
     while pending:
         parts = pending.pop()
         if parts:
-            found = _look(root, parts, source, prefix)
+            found = _look(root, parts, source, prefix, xattrs)
             yield found
             if not stat.S_ISDIR(found.status.st_mode):
                 continue
@@ -146,21 +166,30 @@ def _walk(root: int, source: str, prefix: str) -> t.Iterator[_Found]:
         pending.extend((*parts, name) for name in names)
 
 
-def _look(root: int, parts: t.Tuple[str, ...], source: str, prefix: str) -> _Found:
+def _look(root: int, parts: t.Tuple[str, ...], source: str, prefix: str, xattrs: bool) -> _Found:
     shown = os.path.join(source, *parts)
     with _opened_folder(root, parts[:-1]) as parent:
         status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
         link = os.readlink(parts[-1], dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
-    refused = _REFUSED_KINDS.get(stat.S_IFMT(status.st_mode))
-    if refused:
-        raise InvalidError(f"{shown} is {refused}, which a layer cannot hold")
+        refused = _REFUSED_KINDS.get(stat.S_IFMT(status.st_mode))
+        if refused:
+            raise InvalidError(f"{shown} is {refused}, which a layer cannot hold")
+        pax = _attributes(parent, parts[-1], status, shown) if xattrs and not link else {}
     name = "/".join((prefix, *parts) if prefix else parts)
-    return _Found(_checked_name(name, shown), parts, status, _checked_text(link, shown))
+    return _Found(_checked_name(name, shown), parts, status, _checked_text(link, shown), pax)
+
+
+def _attributes(parent: int, name: str, status: os.stat_result, shown: str) -> t.Dict[str, str]:
+    descriptor = os.open(name, _OPEN_FOLDER if stat.S_ISDIR(status.st_mode) else _OPEN_FILE, dir_fd=parent)
+    try:
+        return pax_of(descriptor, shown)
+    finally:
+        os.close(descriptor)
 
 
 def _checked_name(name: str, shown: str) -> str:
-    if name.rpartition("/")[2].startswith(_WHITEOUT):
-        raise InvalidError(f"{shown} starts with {_WHITEOUT}, which marks deletions in layers: it cannot be stored")
+    if name.rpartition("/")[2].startswith(WHITEOUT):
+        raise InvalidError(f"{shown} starts with {WHITEOUT}, which marks deletions in layers: it cannot be stored")
     return _checked_text(name, shown)
 
 

@@ -13,6 +13,7 @@ import typing as t
 from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
+from .content.docker_archive import SavedImages
 from .content.layout import Layout
 from .registry.options import RegistryOptions
 from .registry.repository import Repository, open_repository
@@ -90,6 +91,25 @@ def open_source(
     return _open_side(module, "source", text, ref, options)
 
 
+def open_sources(module: AnsibleModule, items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[t.Tuple[reference.Reference, Source]]:
+    """What each item (``src``, ``src_ref``, ``src_registry``) names, in order; a store of several items is opened once."""
+    opened: t.List[t.Tuple[reference.Reference, Source]] = []
+    by_place: t.Dict[t.Tuple[str, str], Source] = {}
+    for item in items:
+        parsed, store = open_source(module, item["src"], item["src_ref"], item["src_registry"])
+        # Shared by several tags or refs, so it is called by none of them in errors.
+        store.location = f"source {parsed.name}"
+        opened.append((parsed, by_place.setdefault((parsed.name, repr(item["src_registry"])), store)))
+    return opened
+
+
+def open_base(
+    module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to build on."""
+    return _open_side(module, "base", text, ref, options)
+
+
 def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
@@ -113,20 +133,29 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
 
 def _open_side(
     module: AnsibleModule, side: str, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
-) -> t.Tuple[reference.Reference, t.Union[Layout, Archive, Repository]]:
+) -> t.Tuple[reference.Reference, t.Any]:
     """The reference and its store, which names the side in its errors."""
     with located(f"{side} {text}"):
         parsed = reference.parse(text, ref)
-        store: t.Union[Layout, Archive, Repository]
+        store: t.Union[Layout, Archive, SavedImages, Repository]
         if isinstance(parsed, reference.RegistryReference):
             found = _options_for(module, parsed, options)
             store = open_repository(parsed, found, module.warn, writing=side == "destination")
         elif options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
         else:
-            store = open_layout(parsed.path, parsed.archive)
+            store = _open_path(parsed, side)
         store.location = f"{side} {parsed}"
         return parsed, store
+
+
+def _open_path(parsed: reference.LayoutReference, side: str) -> t.Union[Layout, Archive, SavedImages]:
+    if side == "destination" and parsed.docker:
+        raise InvalidError("what docker save writes can be read only: write an oci-archive:, which docker load takes as well")
+    store = open_layout(parsed.path, parsed.archive)
+    if side != "destination" and isinstance(store, Archive):
+        return SavedImages(store.path, parsed.docker)
+    return store
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:

@@ -12,26 +12,37 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from .base import Base
+from .content import codec
 from .content.overlay import Overlay, Spool
 from .content.store import Source
 from .given import GivenTar
 from .layer import Tree, compress, content_digest, file_digest, open_regular
-from .spec import manifest, mediatype, strictjson
+from .runtime import merged
+from .spec import image, manifest, mediatype, strictjson
 from .spec.descriptor import EMPTY, EMPTY_CONTENT, TITLE, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, MismatchError, NotFoundError
-from .spec.platform import Platform
+from .whiteout import Whiteouts
 
 CREATED = "org.opencontainers.image.created"
 UNPACK = "io.deis.oras.content.unpack"
 CONTENT_DIGEST = "io.deis.oras.content.digest"
 UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1"
 _CREATED_BY = "lading.oci.oci_layout_build"
-_CONFIG_TYPES = (mediatype.OCI_CONFIG, "application/vnd.docker.container.image.v1+json")
+_LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
 
-LayerSource = t.Union[Tree, GivenTar]
-# Layers that need not be made again, by the digest of their uncompressed tar.
-Known = t.Mapping[Digest, Descriptor]
+# Layers that need not be made again, by the digest of their uncompressed tar and their compression.
+Known = t.Mapping[t.Tuple[Digest, str], Descriptor]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an image. ``compression`` None: gzip, or a tar that is gzip or zstd as it is; ``level`` None: the codec's default."""
+
+    source: t.Union[Tree, GivenTar, Whiteouts]
+    compression: t.Optional[str] = None
+    level: t.Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -54,22 +65,22 @@ class Packer:
 
     def image(
         self,
-        layers: t.Sequence[LayerSource],
-        platform: Platform,
+        base: Base,
+        layers: t.Sequence[Layer],
         config: t.Mapping[str, t.Any],
         annotations: t.Mapping[str, str],
         created: t.Optional[str],
     ) -> Descriptor:
-        """An image manifest. ``config`` has the names of config.md ("Cmd", "Env", ...); ``created`` is RFC 3339."""
+        """An image manifest of the layers over those of ``base``. ``config`` is check_config's; ``created`` is RFC 3339.
+
+        Of the base's own layers nothing is read. What its config says and nothing here changes is kept, but for the time.
+        """
         packed = [self._layer(layer) for layer in layers]
-        dated = {"created": created} if created else {}
-        document: t.Dict[str, t.Any] = {**dated, **platform.to_json()}
-        if config:
-            document["config"] = dict(config)
-        document["rootfs"] = {"type": "layers", "diff_ids": [diff_id for _desc, diff_id in packed]}
-        document["history"] = [{**dated, "created_by": _CREATED_BY} for _layer in packed]
+        document = _config_document(base, [diff_id for _desc, diff_id in packed], config, created)
         config_desc = self._document(document, mediatype.OCI_CONFIG)
-        return self._manifest(config_desc, [desc for desc, _diff_id in packed], annotations)
+        root = self._manifest(config_desc, [*base.layers, *(desc.to_json() for desc, _diff_id in packed)], annotations)
+        self._check(root)
+        return root
 
     def artifact(
         self, artifact_type: str, files: t.Sequence[File], annotations: t.Mapping[str, str], created: t.Optional[str]
@@ -79,25 +90,32 @@ class Packer:
         self._overlay.add_bytes(EMPTY, EMPTY_CONTENT)
         layers = [self._file(file) for file in files] or [EMPTY]
         dated = {CREATED: created} if created else {}
-        return self._manifest(EMPTY, layers, {**dated, **annotations}, artifact_type)
+        return self._manifest(EMPTY, [layer.to_json() for layer in layers], {**dated, **annotations}, artifact_type)
 
-    def _layer(self, source: LayerSource) -> t.Tuple[Descriptor, Digest]:
+    def _layer(self, layer: Layer) -> t.Tuple[Descriptor, Digest]:
         """Descriptor and diff_id of a layer."""
-        if isinstance(source, GivenTar) and source.is_gzip:
-            measured = source.measure()
-            desc = Descriptor(mediatype.OCI_LAYER_GZIP, measured.digest, measured.size)
-            self._overlay.add(desc, lambda: open_regular(source.path))
-            return desc, measured.content_digest
-        return self._compressed(source, mediatype.OCI_LAYER_GZIP)
+        source = layer.source
+        if isinstance(source, GivenTar) and layer.compression is None and layer.level is None:
+            found = source.codec
+            if found in (codec.GZIP, codec.ZSTD):
+                measured = source.measure()
+                desc = Descriptor(_LAYER_TYPES[found], measured.digest, measured.size)
+                self._overlay.add(desc, lambda: open_regular(source.path))
+                return desc, measured.content_digest
+        wanted = layer.compression or codec.GZIP
+        return self._compressed(source, _LAYER_TYPES[wanted], wanted, layer.level)
 
-    def _compressed(self, source: LayerSource, media_type: str) -> t.Tuple[Descriptor, Digest]:
-        """Compression is what costs, and what another zlib does differently: what is known by its content is not compressed again."""
+    def _compressed(
+        self, source: t.Union[Tree, GivenTar, Whiteouts], media_type: str, wanted: str = codec.GZIP, level: t.Optional[int] = None
+    ) -> t.Tuple[Descriptor, Digest]:
+        """Compression is what costs, and what another library does differently: what is known by its content is not compressed again."""
         if self._known:
             diff_id = content_digest(source.write_tar)
-            if diff_id in self._known:
-                return self._known[diff_id], diff_id
+            known = self._known.get((diff_id, wanted))
+            if known is not None:
+                return Descriptor(media_type, known.digest, known.size), diff_id
         file = self._spool.open()
-        done = compress(source.write_tar, file)
+        done = compress(source.write_tar, file, wanted, level)
         desc = Descriptor(media_type, done.digest, done.size)
         self._overlay.add_spooled(desc, file)
         return desc, done.content_digest
@@ -122,17 +140,48 @@ class Packer:
         return desc
 
     def _manifest(
-        self, config: Descriptor, layers: t.Sequence[Descriptor], annotations: t.Mapping[str, str], artifact_type: str = ""
+        self,
+        config: Descriptor,
+        layers: t.Sequence[t.Mapping[str, t.Any]],
+        annotations: t.Mapping[str, str],
+        artifact_type: str = "",
     ) -> Descriptor:
         """Fields in the order that Go writes them: the same content then has the digest that oras gives it."""
         document: t.Dict[str, t.Any] = {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}
         if artifact_type:
             document["artifactType"] = artifact_type
         document["config"] = config.to_json()
-        document["layers"] = [layer.to_json() for layer in layers]
+        document["layers"] = list(layers)
         if annotations:
             document["annotations"] = dict(sorted(annotations.items()))
         return self._document(document, mediatype.OCI_MANIFEST)
+
+    def _check(self, root: Descriptor) -> None:
+        """Raises InvalidError for an image that would contradict itself: what cannot be read back is not published."""
+        document = manifest.parse(root, self._overlay.fetch_bytes(root))
+        what = f"the image {root.digest}"
+        config = image.parse_config(self._overlay.fetch_bytes(t.cast(Descriptor, document.config)), f"the config of {what}")
+        image.check_layers(config, document, what)
+
+
+def _config_document(
+    base: Base, diff_ids: t.Sequence[Digest], given: t.Mapping[str, t.Any], created: t.Optional[str]
+) -> t.Dict[str, t.Any]:
+    """The config of the base, with the layers and fields that come to it (config.md); fields that are not known stay as they are."""
+    inherited = base.config.document
+    dated = {"created": created} if created else {}
+    # The base's time is not that of what is built on it.
+    document = {**dated, **{name: value for name, value in inherited.items() if name not in ("created", "config", "rootfs", "history")}}
+    runtime = merged(base.config.runtime, dict(given))
+    if runtime:
+        document["config"] = runtime
+    own = {"type": "layers", "diff_ids": [*base.config.diff_ids, *diff_ids]}
+    document["rootfs"] = {**inherited.get("rootfs", {}), **own}
+    made = {**dated, "created_by": _CREATED_BY}
+    # As docker build and umoci: a change of the config alone is a step that made no layer.
+    configured = [{**made, "empty_layer": True}] if given and base.digest else []
+    document["history"] = [*base.history, *([made] * len(diff_ids)), *configured]
+    return document
 
 
 def _check_titles(files: t.Sequence[File]) -> None:
@@ -143,8 +192,8 @@ def _check_titles(files: t.Sequence[File]) -> None:
         seen.add(file.title)
 
 
-def known_layers(store: Source, reference: str) -> t.Dict[Digest, Descriptor]:
-    """The layers of what ``reference`` names now, by the digests of their uncompressed tars.
+def known_layers(store: Source, reference: str) -> t.Dict[t.Tuple[Digest, str], Descriptor]:
+    """The layers of what ``reference`` names now, by the digests of their uncompressed tars and their compressions.
 
     {} when it names nothing, or nothing that can be read: then all is made anew, which is right too.
     """
@@ -153,27 +202,25 @@ def known_layers(store: Source, reference: str) -> t.Dict[Digest, Descriptor]:
         if root is None or not mediatype.is_image(root.media_type):
             return {}
         document = manifest.parse(root, store.fetch_bytes(root))
-        found = {**_unpackable(document), **_image_layers(store, document)}
-        return {digest: desc for digest, desc in found.items() if store.exists(desc)}
+        found = [*_unpackable(document), *_image_layers(store, document)]
+        return {key: desc for key, desc in found if store.exists(desc)}
     except (InvalidError, MismatchError, NotFoundError):
         return {}
 
 
-def _unpackable(document: manifest.Manifest) -> t.Dict[Digest, Descriptor]:
-    marked = [layer for layer in document.layers if CONTENT_DIGEST in layer.annotations]
-    return {Digest(layer.annotations[CONTENT_DIGEST]): _bare(layer) for layer in marked}
+def _unpackable(document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
+    """The folders of an artifact: gzip, whatever their media types."""
+    for layer in document.layers:
+        if CONTENT_DIGEST in layer.annotations:
+            yield (Digest(layer.annotations[CONTENT_DIGEST]), codec.GZIP), layer
 
 
-def _image_layers(store: Source, document: manifest.Manifest) -> t.Dict[Digest, Descriptor]:
-    if document.config is None or document.config.media_type not in _CONFIG_TYPES:
-        return {}
-    config = strictjson.load_object(store.fetch_bytes(document.config), "the image's config")
-    rootfs = config.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(diff_ids, list) or len(diff_ids) != len(document.layers):
-        return {}
-    return {Digest(diff_id): _bare(layer) for diff_id, layer in zip(diff_ids, document.layers)}
-
-
-def _bare(layer: Descriptor) -> Descriptor:
-    return Descriptor(layer.media_type, layer.digest, layer.size)
+def _image_layers(store: Source, document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
+    if document.config is None or not image.has_config(document):
+        return
+    config = image.parse_config(store.fetch_bytes(document.config), "the image's config")
+    image.check_layers(config, document, "the image")
+    for diff_id, layer in zip(config.diff_ids, document.layers):
+        parsed = mediatype.parse_layer(layer.media_type)
+        if parsed is not None:
+            yield (diff_id, parsed.compression), layer

@@ -28,15 +28,24 @@ class Limits:
 class PlainTar:
     """The bytes of the tar, plain or compressed, that is the content of ``desc`` and that ``raw`` reads.
 
-    Raises InvalidError for a broken one and beyond the limits, and at the end MismatchError when the tar is not ``expected``.
+    Raises InvalidError for a broken one and beyond the limits, and at the end MismatchError when the tar is not ``expected``,
+    which is what ``says`` tells.
     """
 
-    def __init__(self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None) -> None:
+    def __init__(
+        self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None, says: str = "its annotation"
+    ) -> None:
         self._stream = plain(raw, str(desc.digest), limits.ratio)
         self._desc = desc
         self._left = limits.bytes
         self._expected = expected
+        self._says = says
         self._hash = expected.hasher() if expected is not None else None
+
+    @property
+    def left(self) -> int:
+        """The bytes that the limit still allows."""
+        return self._left
 
     def read(self, size: int) -> bytes:
         chunk = self._stream.read(size)
@@ -53,4 +62,4 @@ class PlainTar:
             pass
         if self._hash is not None and Digest.from_hash(self._hash) != self._expected:
             found = Digest.from_hash(self._hash)
-            raise MismatchError(f"{self._desc.digest} unpacks to {found}, its annotation says {self._expected}")
+            raise MismatchError(f"{self._desc.digest} unpacks to {found}, {self._says} says {self._expected}")

@@ -95,13 +95,9 @@ def unmade_result(dest: reference.Reference, more: t.Sequence[str], src: Source,
     return {
         "changed": True,
         "digest": None,
-        "source_digest": None,
         "reference": dest.name,
         "media_type": None,
         "tags": {tag: {"before": digest, "after": None} for tag, digest in digests.items()},
-        "skipped_layers": [],
-        "dropped": [],
-        "referrers": [],
         "stats": {**vars(Stats()), "requests": requests_of(src, dst)},
         "diff": _diff(
             dest.name,

@@ -91,10 +91,10 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
     what is wanted matches nothing.
     """
     chosen = _Chosen(wanted)
-    documents = Documents(src, receipt)
+    documents = Documents(src, receipt.manifest)
     with located(src.location):
-        pulled = select_manifest(documents, root, wanted.platform) if wanted.platform is not None else root
-        walk = _Walk(documents, wanted)
+        pulled = select_manifest(src, root, wanted.platform, read=documents.read) if wanted.platform is not None else root
+        walk = _Walk(src, documents, wanted)
         post_order(pulled, walk.children)
         if chosen.config is not None:
             chosen.add(Item(chosen.config, _only_config(documents, pulled), False))
@@ -102,13 +102,14 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
             chosen.look_at(desc, is_config)
         items = chosen.checked()
     skipped, others = tuple(chosen.skipped.values()), frozenset(chosen.others) - {item.parts for item in items}
-    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.read))
+    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.fetched))
 
 
 class _Walk:
     """``leaves``: each descriptor that is no manifest, and whether it is a config; one digest may have several titles."""
 
-    def __init__(self, documents: Documents, wanted: Wanted) -> None:
+    def __init__(self, src: Fetcher, documents: Documents, wanted: Wanted) -> None:
+        self._src = src
         self._documents = documents
         self._wanted = wanted
         self.leaves: t.List[t.Tuple[Descriptor, bool]] = []
@@ -116,7 +117,7 @@ class _Walk:
     def children(self, desc: Descriptor) -> t.Sequence[Descriptor]:
         if not mediatype.is_manifest(desc.media_type):
             return ()
-        document = manifest.parse(desc, self._documents.fetch_bytes(desc))
+        document = manifest.parse(desc, self._documents.read(desc))
         self.leaves += [(document.config, True)] if document.config is not None else []
         successors = [*document.layers, *document.manifests]
         self.leaves += [(child, False) for child in successors if not mediatype.is_manifest(child.media_type)]
@@ -128,8 +129,9 @@ class _Walk:
         """What a manifest is attached to, when it is wanted. A platform chooses there as well: many a subject is an index."""
         if not self._wanted.subject or document.subject is None:
             return []
-        platform = self._wanted.platform
-        return [select_manifest(self._documents, document.subject, platform) if platform is not None else document.subject]
+        if self._wanted.platform is None:
+            return [document.subject]
+        return [select_manifest(self._src, document.subject, self._wanted.platform, read=self._documents.read)]
 
 
 def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
@@ -138,12 +140,12 @@ def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
 
     def children(desc: Descriptor) -> t.Sequence[Descriptor]:
         if mediatype.is_index(desc.media_type):
-            return [child for child in manifest.parse(desc, documents.fetch_bytes(desc)).manifests if not is_attestation(child)]
+            return [child for child in manifest.parse(desc, documents.read(desc)).manifests if not is_attestation(child)]
         found.extend([desc] if mediatype.is_image(desc.media_type) else [])
         return ()
 
     post_order(root, children)
-    config = manifest.parse(found[0], documents.fetch_bytes(found[0])).config if len(found) == 1 else None
+    config = manifest.parse(found[0], documents.read(found[0])).config if len(found) == 1 else None
     if config is None:
         raise InvalidError(f"config asks for one config, and {root.digest} has {len(found)} manifests: choose one with platform")
     return config

@@ -29,7 +29,7 @@ def for_platforms(overlay: Overlay, root: Descriptor, platforms: t.Sequence[Plat
             root = select_manifest(overlay, root, platform)
         return root
     with located(overlay.location):
-        images = Images.under(overlay, root)
+        images = Images(overlay.fetch_bytes, root)
         kept = {images.choose(platform, f"the index {root.digest}").digest for platform in platforms}
         return _reduced(overlay, root, kept)
 

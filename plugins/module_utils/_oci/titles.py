@@ -27,7 +27,7 @@ def parse_title(title: str, what: str = "the title") -> Parts:
     parts = tuple(title.split("/"))
     if any(not c.isprintable() for c in title) or "\\" in title or _DRIVE.fullmatch(parts[0]):
         raise InvalidError(f"{what} {title!r} has a character that a file name of an artifact cannot have")
-    _check_parts(parts, f"{what} {title!r}")
+    check_parts(parts, f"{what} {title!r}")
     return parts
 
 
@@ -40,7 +40,7 @@ def parse_member(name: str, title: Parts) -> Parts:
     if name.startswith("/"):
         raise InvalidError(f"{what} has an absolute path")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    _check_parts(parts, what)
+    check_parts(parts, what)
     if parts[: len(title)] != title:
         raise InvalidError(f"{what} is not in the folder {'/'.join(title)!r} that the layer's title names")
     return parts[len(title) :]
@@ -65,7 +65,8 @@ def check_apart(leaves: t.AbstractSet[Parts], paths: t.Iterable[Parts], what: st
                 raise InvalidError(f"{what} {'/'.join(parts)!r} lies below {'/'.join(parts[:length])!r}, which is not just a folder")
 
 
-def _check_parts(parts: Parts, what: str) -> None:
+def check_parts(parts: Parts, what: str) -> None:
+    """Refuse parts that are no names of files, or names that are ours."""
     for part in parts:
         if part in ("", ".", ".."):
             raise InvalidError(f"{what} is not a plain relative path (no '..', no empty part, not absolute)")

@@ -20,7 +20,7 @@ from ..spec.errors import storage_errors
 from . import inputs as parts
 from . import report
 from .cli import Buildx
-from .definition import Definition, qualified
+from .definition import Definition
 from .inputs import Inputs
 from .places import Names, Place
 
@@ -161,4 +161,4 @@ def _read_file(path: str) -> bytes:
 
 
 def _image(name: str) -> reference.RegistryReference:
-    return t.cast(reference.RegistryReference, reference.parse(qualified(name)))
+    return t.cast(reference.RegistryReference, reference.parse(reference.qualified(name)))

@@ -11,10 +11,11 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..build_options import strings
+from ..runtime import strings
 from ..spec import reference
 from ..spec.errors import InvalidError, NotFoundError
 from ..spec.platform import Platform
+from ..spec.reference import qualified
 from ..spec.timestamp import Timestamp
 
 Params = t.Mapping[str, t.Any]
@@ -210,14 +211,6 @@ def _tag(tag: str, kind: str, what: str) -> str:
     if not isinstance(found, reference.RegistryReference) or found.digest:
         raise InvalidError(f"{what}: the tag {tag!r} is no image name: expected NAME:TAG")
     return tag if found.tag else f"{tag}:latest"
-
-
-def qualified(name: str) -> str:
-    """An image name with its host, which Docker leaves out for Docker Hub, with ``library/``."""
-    first, slash, _rest = name.partition("/")
-    if not slash:
-        return f"docker.io/library/{name}"
-    return name if set(first) & set(".:") or first == "localhost" else f"docker.io/{name}"
 
 
 def _exporter_attributes(item: Params, epoch: t.Optional[int], what: str) -> t.Dict[str, str]:

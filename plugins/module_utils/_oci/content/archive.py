@@ -44,10 +44,11 @@ class Archive(IndexedStore):
     @property
     def index(self) -> LayoutIndex:
         if self._index is None:
-            self._index = self._read_index(self._opened())
+            self._index = self._read_index(self.opened())
         return self._index
 
-    def _opened(self) -> ArchiveFile:
+    def opened(self) -> ArchiveFile:
+        """The tar's members. Raises NotFoundError when there is no tar."""
         if self._file is None:
             self._file = ArchiveFile(self.path)
         return self._file
@@ -62,13 +63,13 @@ class Archive(IndexedStore):
 
     def _exists(self, desc: Descriptor) -> bool:
         try:
-            member = self._opened().members.get(_blob_name(desc.digest))
+            member = self.opened().members.get(_blob_name(desc.digest))
         except NotFoundError:
             return False
         return member is not None and member.size == desc.size
 
     def _open(self, desc: Descriptor) -> RawReader:
-        file = self._opened()
+        file = self.opened()
         blob = file.slice(_blob_name(desc.digest))
         size = file.members[_blob_name(desc.digest)].size
         if size != desc.size:
@@ -103,7 +104,7 @@ class Archive(IndexedStore):
             self._file.close()
         self._file = self._index = None
         try:
-            file = self._opened()
+            file = self.opened()
         except NotFoundError:
             return None
         if file.compressed != NONE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import stat
 import tempfile
 import typing as t
@@ -19,6 +20,9 @@ from .codec import MAGIC_SIZE, NONE, inflated, sniff
 from .slices import Slice
 
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
+DOCKER_MANIFEST = "manifest.json"  # of docker save
+_ONCE = (INDEX, OCI_LAYOUT_FILE, DOCKER_MANIFEST)
+_MAX_LINKS = 8
 _MAX_MEMBERS = 1_000_000
 
 
@@ -39,6 +43,7 @@ class ArchiveFile:
         file = self._stack.enter_context(_open_regular(path))
         self.status = os.fstat(file.fileno())
         self.compressed = NONE
+        self._links: t.Dict[str, str] = {}
         try:
             self._file = self._plain(file)
             self.members = self._read_members()
@@ -63,8 +68,10 @@ class ArchiveFile:
         for entry in tar.TarReader(self._file, length):
             member = _member(entry, found)
             if member is None:
+                if entry.kind == tar.SYMLINK:
+                    self._links[_normal_name(entry.name)] = entry.link
                 continue
-            if member.name in found and member.name in (INDEX, OCI_LAYOUT_FILE):
+            if member.name in found and member.name in _ONCE:
                 raise InvalidError(f"the tar has {member.name} twice")
             found[member.name] = member
             if len(found) > _MAX_MEMBERS:
@@ -76,6 +83,24 @@ class ArchiveFile:
         if member is None:
             raise NotFoundError(f"no {name} in the tar")
         return Slice(self._file.fileno(), member.offset, member.size)
+
+    def followed(self, path: str) -> str:
+        """The member that a path leads to, through symbolic links of the tar and nothing else, as older ``docker save`` wrote them.
+
+        Raises InvalidError for a link that leads out of the tar or in a circle, NotFoundError when there is no such member.
+        """
+        name = _normal_name(path)
+        for _link in range(_MAX_LINKS):
+            if name in self.members:
+                return name
+            if name not in self._links:
+                raise NotFoundError(f"no {name} in the tar")
+            link = self._links[name]
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
+            if link.startswith("/") or target.split("/")[0] == "..":
+                raise InvalidError(f"the tar has a link {name!r} that leads out of it: {link!r}")
+            name = _normal_name(target)
+        raise InvalidError(f"the tar has links that lead in a circle, or too far: {path!r}")
 
     def close(self) -> None:
         self._stack.close()

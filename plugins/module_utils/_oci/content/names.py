@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ..spec import manifest, mediatype, strictjson
@@ -22,6 +23,7 @@ OCI_LAYOUT = strictjson.dumps({"imageLayoutVersion": LAYOUT_VERSION})
 MAX_DEPTH = 32
 
 RawEntry = t.Dict[str, t.Any]
+_POSITION = re.compile(r"@[0-9]{1,6}", re.ASCII)
 
 
 def check_oci_layout(content: bytes) -> None:
@@ -83,6 +85,12 @@ class LayoutIndex:
         if len(digests) > 1:
             raise InvalidError(f"the layout has {len(digests)} manifests: say which ref is meant ({self._known_names()})")
         return self._one(self.entries, "the layout")
+
+    def at(self, position: int) -> Descriptor:
+        """The entry at a position, from 0 on, as skopeo counts them."""
+        if position >= len(self.entries):
+            raise NotFoundError(f"no manifest @{position} in the layout, which has {len(self.entries)}")
+        return Descriptor.parse(self.entries[position], f"the entry @{position} of index.json")
 
     def _one(self, matching: t.List[RawEntry], what: str) -> Descriptor:
         digests = list(dict.fromkeys(str(entry.get("digest")) for entry in matching))
@@ -231,6 +239,8 @@ class IndexedStore(Target):
             return self.index.only()
         if looks_like_digest(reference):
             return self._resolve_digest(Digest(reference))
+        if _POSITION.fullmatch(reference):
+            return self.index.at(int(reference[1:]))
         found = self.index.find(reference)
         if found is None:
             raise self.index.not_found(reference)

@@ -64,6 +64,10 @@ class Overlay(Fetcher):
     def origin(self, desc: Descriptor) -> Fetcher:
         return self if desc.digest in self._added else self._base.origin(desc)
 
+    def made(self, desc: Descriptor) -> bool:
+        """True for content that was added, False for the base's."""
+        return desc.digest in self._added
+
     def _exists(self, desc: Descriptor) -> bool:
         return desc.digest in self._added or self._base.exists(desc)
 

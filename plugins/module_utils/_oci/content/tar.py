@@ -19,14 +19,15 @@ END = bytes(2 * BLOCK)
 _MAX_HEADER = 1024 * 1024
 _MAX_OCTAL = {8: 0o7777777, 12: 0o77777777777}
 
-FILE, HARD_LINK, SYMLINK, DIRECTORY = "0", "1", "2", "5"
+FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
 _OLD_FILE, _CONTIGUOUS, _GNU_LONG_NAME, _GNU_LONG_LINK, _GNU_SPARSE, _PAX, _PAX_GLOBAL = "\0", "7", "L", "K", "S", "x", "g"
-TYPE_NAMES = {"3": "a character device", "4": "a block device", "6": "a FIFO", _GNU_SPARSE: "a sparse file"}
+TYPE_NAMES = {CHARACTER: "a character device", BLOCK_DEVICE: "a block device", FIFO: "a FIFO", _GNU_SPARSE: "a sparse file"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One member. ``kind`` is the ustar type flag; ``mtime`` in whole seconds; ``offset`` of its content when it was read."""
+    """One member. ``kind`` is the ustar type flag; ``mtime`` in whole seconds; ``offset`` of its content when it was read;
+    ``device``: major and minor number of a device that was read."""
 
     name: str
     kind: str = FILE
@@ -38,6 +39,7 @@ class Entry:
     link: str = ""
     pax: t.Mapping[str, str] = field(default_factory=dict)
     offset: int = 0
+    device: t.Tuple[int, int] = (0, 0)
 
 
 class Stream(t.Protocol):
@@ -220,6 +222,7 @@ class TarReader:
             link=pax.get("linkpath", entry.link),
             pax=pax,
             offset=offset,
+            device=entry.device,
         )
 
 
@@ -247,6 +250,7 @@ def _decode(header: bytes) -> Entry:
         gid=_number(header[116:124]),
         mtime=_number(header[136:148]),
         link=_text(header[157:257]),
+        device=(_number(header[329:337]), _number(header[337:345])) if chr(header[156]) in (CHARACTER, BLOCK_DEVICE) else (0, 0),
     )
 
 

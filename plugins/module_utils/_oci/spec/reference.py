@@ -5,7 +5,8 @@
 """References: where content is, in a registry or in a layout.
 
 Registry: ``[docker://]host[:port]/repository[:tag][@digest]``, fully qualified (distribution-spec, "Pulling manifests").
-Layout: ``oci:PATH[:REF|@DIGEST]`` and ``oci-archive:PATH[:REF|@DIGEST]``.
+Layout: ``oci:PATH[:REF|:@N|@DIGEST]`` and ``oci-archive:PATH[:REF|:@N|@DIGEST]``.
+What docker save wrote: ``docker-archive:PATH[:NAME[:TAG]|:@N]``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _REF_NAME = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
 _MAX_NAME = 255
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _LAYOUT_PREFIXES = {"oci:": False, "oci-archive:": True}
-_OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-archive:", "docker-daemon:", "dir:", "containers-storage:", "http:", "https:")
+_DOCKER_ARCHIVE = "docker-archive:"
+_OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-daemon:", "dir:", "containers-storage:", "http:", "https:")
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,18 @@ class RegistryReference:
 
 @dataclass(frozen=True)
 class LayoutReference:
-    """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar."""
+    """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar, ``docker`` when it says
+    that docker save wrote it."""
 
     path: str
     tag: t.Optional[str] = None
     digest: t.Optional[Digest] = None
     archive: bool = False
+    docker: bool = False
 
     @property
     def name(self) -> str:
-        return ("oci-archive:" if self.archive else "oci:") + self.path
+        return (_DOCKER_ARCHIVE if self.docker else "oci-archive:" if self.archive else "oci:") + self.path
 
     @property
     def target(self) -> t.Optional[str]:
@@ -94,7 +98,37 @@ def parse(text: str, ref: t.Optional[str] = None) -> Reference:
     for prefix, archive in _LAYOUT_PREFIXES.items():
         if text.startswith(prefix):
             return _parse_layout(text[len(prefix) :], ref, archive, text)
+    if text.startswith(_DOCKER_ARCHIVE):
+        return _parse_docker_archive(text[len(_DOCKER_ARCHIVE) :], ref, text)
     return _parse_registry(text, ref)
+
+
+def _parse_docker_archive(rest: str, ref: t.Optional[str], text: str) -> LayoutReference:
+    """The first colon ends the path, as skopeo has it: a name may have colons of its own."""
+    path, colon, name = (rest, "", "") if ref is not None else rest.partition(":")
+    if not path or (colon and not name):
+        raise InvalidError(f"no {'name after the colon' if path else 'path'} in {text!r} (expected docker-archive:PATH or PATH:NAME)")
+    wanted = ref or name or None
+    if wanted is not None and looks_like_digest(wanted):
+        return LayoutReference(path, digest=Digest(wanted), archive=True, docker=True)
+    return LayoutReference(path, wanted, archive=True, docker=True)
+
+
+def qualified(name: str) -> str:
+    """An image name with its host, which Docker leaves out for Docker Hub, with ``library/``."""
+    first, slash, _rest = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}"
+    return name if _is_domain(first) else f"docker.io/{name}"
+
+
+def full_image_name(text: str) -> t.Optional[str]:
+    """``docker.io/library/alpine:3`` for ``alpine:3``, as Docker completes names (distribution/reference, normalize.go); None for none."""
+    try:
+        parsed = _parse_registry(qualified(text), None)
+    except InvalidError:
+        return None
+    return str(parsed) if parsed.target else f"{parsed}:latest"
 
 
 def check_tag(tag: str) -> str:
@@ -141,7 +175,7 @@ def _check_plain_path(path: str, text: str) -> None:
 def _ambiguous(text: str) -> str:
     return (
         f"ambiguous: {text!r} has more than one way to tell the path from the ref; "
-        "give the path alone and the ref in its own option (src_ref, dest_ref)"
+        "give the path alone and the ref in its own option (src_ref, dest_ref, base_ref)"
     )
 
 

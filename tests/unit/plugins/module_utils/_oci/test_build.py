@@ -18,10 +18,13 @@ import zlib
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import layer
+from ansible_collections.lading.oci.plugins.module_utils._oci.base import load_base
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
@@ -32,7 +35,8 @@ Params = t.Dict[str, t.Any]
 
 
 def layer_option(src: t.Any, **options: t.Any) -> Params:
-    return {"src": str(src), "dest": None, "mode": None, "owner": 0, "group": 0, **options}
+    nothing = {"dest": None, "parents": None, "state": "present", "mode": None, "compression": None, "compression_level": None}
+    return {"src": str(src), "owner": 0, "group": 0, "xattrs": True, **nothing, **options}
 
 
 def file_option(src: t.Any, **options: t.Any) -> Params:
@@ -41,19 +45,27 @@ def file_option(src: t.Any, **options: t.Any) -> Params:
 
 def params(**given: t.Any) -> Params:
     nothing = {"platform": None, "layers": [], "config": None, "artifact_type": None, "files": [], "annotations": {}, "created": None}
-    return {**nothing, **given}
+    return {"base": None, "base_ref": None, "base_registry": None, **nothing, **given}
 
 
 class Build:
     """One build into a layout, as the module does it."""
 
     def __init__(
-        self, path: pathlib.Path, environment: t.Optional[t.Mapping[str, str]] = None, check: bool = False, **given: t.Any
+        self,
+        path: pathlib.Path,
+        environment: t.Optional[t.Mapping[str, str]] = None,
+        check: bool = False,
+        source: t.Optional[Source] = None,
+        **given: t.Any,
     ) -> None:
+        """``source`` is the store of the base, which has it under the name ``base``."""
         target = Layout(str(path))
-        overlay = Overlay(target)
+        options = BuildOptions(params(base="base" if source else None, **given), environment or {})
+        base = load_base(source, "base", options.platform) if source else None
+        overlay = Overlay(Chained([target, source]) if source else target)
         packer = Packer(overlay, Spool(None if check else str(path)), known_layers(target, "v1"))
-        self.root = BuildOptions(params(**given), environment or {}).pack(packer)
+        self.root = options.pack(packer, base)
         self.plan = plan_copy(overlay, self.root, target, ["v1"])
         self.stats = stats_of(self.plan)
         if self.plan.changed and not check:
@@ -298,6 +310,14 @@ class TestArtifact:
         assert folder.annotations["io.deis.oras.content.digest"] == f"sha256:{hashlib.sha256(plain).hexdigest()}"
         assert list(build.members(1)) == ["b", "b/inner", "b/inner/ünïcode", "b/run"]
         assert not Build(tmp_path / "out", artifact_type="application/vnd.example.v1", files=files).plan.changed
+
+    def test_a_folder_with_a_type_of_its_own_is_known_again(
+        self, tree: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = [file_option(f"{tree}/b/", media_type="application/vnd.example.tar")]
+        Build(tmp_path / "out", files=files)
+        monkeypatch.setitem(codec.DEFAULT_LEVELS, codec.GZIP, 1)
+        assert not Build(tmp_path / "out", files=files).plan.changed
 
     def test_default_types_are_those_of_oras(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
         document = Build(tmp_path / "out", files=[file_option(tree / "a.txt")]).manifest

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import Definition, Output, Secret, csv_record, qualified
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import Definition, Output, Secret, csv_record
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import qualified
 
 
 @pytest.mark.parametrize(

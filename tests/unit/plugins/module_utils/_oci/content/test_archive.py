@@ -222,7 +222,7 @@ def test_a_cut_gzip_is_refused(path: pathlib.Path, cut: int) -> None:
 @pytest.mark.parametrize(
     "magic, name", [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh9", "bzip2")], ids=["xz", "zstd", "bzip2"]
 )
-def test_other_compressions_are_named(tmp_path: pathlib.Path, magic: bytes, name: str) -> None:
+def test_what_only_begins_like_a_compressed_tar(tmp_path: pathlib.Path, magic: bytes, name: str) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(magic + bytes(1024))
     with pytest.raises(InvalidError, match=name):

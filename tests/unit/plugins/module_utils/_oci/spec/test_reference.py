@@ -10,7 +10,12 @@ import typing as t
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, RegistryReference, parse
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import (
+    LayoutReference,
+    RegistryReference,
+    full_image_name,
+    parse,
+)
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures"
 DIGEST = "sha256:" + "f" * 64
@@ -115,7 +120,7 @@ def test_unqualified_and_impossible_hosts(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["dir:/x", "docker-archive:x.tar", "oci-layout:///x:v1", "https://localhost:5000/a:v1"])
+@pytest.mark.parametrize("text", ["dir:/x", "docker-daemon:x:v1", "oci-layout:///x:v1", "https://localhost:5000/a:v1"])
 def test_other_transports_are_named(text: str) -> None:
     with pytest.raises(InvalidError, match="is not supported"):
         parse(text)
@@ -131,3 +136,41 @@ def test_digits_of_other_scripts_are_no_port_and_no_tag() -> None:
     for text in ("localhost:\u0665\u0660/a", "localhost:5000/a:\u0665", "localhost:5000/a:v1\n"):
         with pytest.raises(InvalidError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    "text, path, tag",
+    [
+        ("docker-archive:/x.tar", "/x.tar", None),
+        ("docker-archive:x.tar:alpine", "x.tar", "alpine"),
+        ("docker-archive:x.tar:localhost:5000/app:v1", "x.tar", "localhost:5000/app:v1"),
+        ("docker-archive:x.tar:@1", "x.tar", "@1"),
+        ("oci:x:@0", "x", "@0"),
+    ],
+)
+def test_docker_archives_and_positions(text: str, path: str, tag: t.Optional[str]) -> None:
+    parsed = parse(text)
+    assert isinstance(parsed, LayoutReference)
+    assert (parsed.path, parsed.tag, parsed.docker) == (path, tag, text.startswith("docker"))
+
+
+def test_a_docker_archive_without_a_path_or_name() -> None:
+    for text, says in (("docker-archive:", "no path"), ("docker-archive:x.tar:", "no name after the colon")):
+        with pytest.raises(InvalidError, match=says):
+            parse(text)
+    assert parse("docker-archive:a:b.tar", "app:v1") == LayoutReference("a:b.tar", "app:v1", archive=True, docker=True)
+
+
+@pytest.mark.parametrize(
+    "text, full",
+    [
+        ("alpine", "docker.io/library/alpine:latest"),
+        ("alpine:3", "docker.io/library/alpine:3"),
+        ("team/app:v1", "docker.io/team/app:v1"),
+        ("localhost:5000/app:v1", "localhost:5000/app:v1"),
+        ("example.com/app", "example.com/app:latest"),
+        ("team/UPPER", None),
+    ],
+)
+def test_full_image_names(text: str, full: t.Optional[str]) -> None:
+    assert full_image_name(text) == full
