@@ -99,19 +99,23 @@ options:
         A leading V(docker://) is accepted.
       - V(oci:PATH:REF), V(oci:PATH@DIGEST) or V(oci:PATH) is a layout, a folder or a tar as found on disk.
         The latter form needs a layout that has just one manifest.
+      - V(oci:PATH:@N) is the N-th manifest of the layout, counted from 0.
       - V(oci-archive:PATH:REF) is a layout tar.
-      - V(docker-archive:PATH:NAME) is what C(docker save) wrote, old or new. V(oci:) and V(oci-archive:) read that as well. Its layers
-        are copied as they are, most often without compression. See O(compression) of M(lading.oci.oci_copy).
-      - Tars may be compressed with gzip, xz, bzip2 or zstd. They are then unpacked into a temporary file.
-      - V(:@0) in place of a ref or name is the first image, V(:@1) the second one.
+      - V(docker-archive:PATH:NAME:TAG), V(docker-archive:PATH:@N) or V(docker-archive:PATH) is an image in a tar that
+        C(docker save) wrote. The first colon ends the path. Without a tag V(latest) is meant, as Docker does it.
+        The latter form needs a tar that has just one image. The config and the layers are kept as they are in the tar.
+      - A tar of C(docker save) is also found by V(oci:PATH) and V(oci-archive:PATH). Docker 25 and later writes a tar that is a layout
+        too. Then the manifest of the layout is taken. Where the layout is empty or incomplete, the C(manifest.json) of Docker counts.
+      - A tar may be compressed with gzip, xz, bzip2 or zstd. The module decompresses it into a temporary file that has no name.
+        Zstd needs Python 3.14, or the Python library C(backports.zstd) or C(zstandard) on the target.
       - Relative paths start at the working directory of the module on the target. With the local connection that is the folder
         of the playbook, in an ad-hoc command the working directory.
     type: str
     required: true
   src_ref:
     description:
-      - The tag, ref or digest of O(src) when it is not in it. With this O(src) has the path alone, which may then contain colons.
-      - A full image name finds the image of that name in a layout that BuildKit wrote.
+      - The tag, ref, V(@N) or digest of O(src) when it is not in it. With this O(src) has the path alone, which may then contain colons.
+      - A full image name finds the image of that name in a layout that BuildKit wrote, or in a tar of C(docker save).
     type: str
   src_registry:
     description:

@@ -14,6 +14,8 @@ description:
   - It is run only when it has to be. The context after its ignore file (contents, modes, links), the Dockerfile, arguments, secrets,
     platforms, the attributes of the outputs, the builder's version and, as O(pull) says, the base images are compared with those of the
     last build, and the result has to be where it was put, whole.
+  - What C(RUN) or C(ADD) of the Dockerfile fetch from elsewhere is not looked at. O(rebuild=always) takes it anew where BuildKit's cache
+    lets it.
   - A build that gives the digests that are there already is not a change.
   - What the last build was made of is kept in C(~/.cache/lading-oci/build) (C(XDG_CACHE_HOME)). Secrets and arguments are in it as salted
     digests. Without it the next run builds once more.
@@ -30,8 +32,8 @@ attributes:
       - Shows what decides the result, as it was at the last build and as it is now.
   idempotent:
     description:
-      - With O(rebuild=always), and with a remote context that is not pinned to a commit, it builds each time. That is a change only
-        when the result has another digest.
+      - With O(rebuild=always), and with a remote context (O(context) or one of O(build_contexts)) that is not pinned to a commit, it
+        builds each time. That is a change only when the result has another digest.
   platform:
     description:
       - Target systems that can be operated against. The C(docker) command with its C(buildx) plugin is needed there.
@@ -39,6 +41,7 @@ options:
   context:
     description:
       - The folder that is the build's context, or a remote context as buildx takes it, for example a git URL.
+      - A relative path starts where modules run on the target. On the controller that is the playbook's folder.
       - A git URL that ends in C(#) and a whole commit digest is taken for unchanging. Other remote contexts are built each time.
       - Needed unless O(bake) is given.
     type: str
@@ -291,7 +294,7 @@ options:
     type: str
   metadata_file:
     description:
-      - Where to put BuildKit's metadata of the build (JSON), each time that it builds.
+      - Where to put BuildKit's metadata of the build (JSON), each time that it builds. Its folder must be there.
     type: path
   docker_cli:
     description:
@@ -418,6 +421,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.build impor
     Built,
     Record,
     apply_build,
+    must_have_folder,
     plan_build,
     write_file,
 )
@@ -501,6 +505,8 @@ def build(module: AnsibleModule, buildx: Buildx, params: t.Mapping[str, t.Any]) 
     plan = plan_build(definition, places, record, now, params["rebuild"] == "always", look)
     built = None
     if plan.reasons and not module.check_mode:
+        if params["metadata_file"]:
+            must_have_folder(params["metadata_file"], "metadata_file")
         built = apply_build(plan, definition, places, buildx, params["pull"] == "never")
         if params["metadata_file"]:
             write_file(params["metadata_file"], built.metadata)

@@ -26,8 +26,8 @@ extends_documentation_fragment:
 options:
   dest:
     description:
-      - Where to copy to, in the same forms. A layout that does not exist is made, as a tar when its path ends in V(.tar)
-        or O(dest) starts with V(oci-archive:).
+      - Where to copy to, in the same forms, but for V(docker-archive:) and V(@N). A layout that does not exist is made, as a tar when its
+        path ends in V(.tar) or O(dest) starts with V(oci-archive:).
       - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest.
       - A digest in O(dest) must be that of O(src).
     type: str
@@ -228,6 +228,13 @@ EXAMPLES = r"""
     src: registry.example.com/team/app:1.4
     dest: oci:/srv/mirror/app:1.4
     deep: true
+
+- name: One of several images that docker save wrote
+  lading.oci.oci_copy:
+    src: docker-archive:/srv/images/saved.tar:example.com/app:1.4
+    dest: localhost:5000/app:1.4
+    dest_registry:
+      plain_http: true
 
 - name: Between two registries, each reached in its own way
   module_defaults:

@@ -15,14 +15,14 @@ description:
   - All children of an index are pulled, unless O(platform) chooses one. What a manifest is attached to (its C(subject)) is pulled
     with O(include_subject) only.
   - Files are compared with those on disk by digest. Only what differs is fetched, and it is verified before it appears under its
-    name. What is equal is not touched. Files that the artifact does not have stay where they are.
+    name. What is equal is not touched. Files that the artifact does not have stay where they are, unless O(prune=true).
   - Every title and every member of a folder is checked before anything is written. A path that leads out of O(dest), also through
     a symbolic link that stands there, is an error.
   - With O(unpack=rootfs) the layers of an image are unpacked over each other instead, as C(umoci unpack) and container engines do.
 notes:
   - What is learned of an artifact (its manifests, what its folders hold) is kept in C(lading-oci/pull) below E(XDG_CACHE_HOME),
     or below C(~/.cache). With that, a run that finds nothing to do is one HEAD request, and none when O(src) has a digest.
-    The folder may be removed at any time.
+    The folder may be removed at any time. Then O(prune) has nothing to go by until files are written again.
   - When nothing is known of a folder layer, and its folder exists, then the layer is fetched to compare them, in check mode too.
   - Of a folder layer only files, folders and symbolic links within the folder are taken. A hard link becomes a file of its own.
     Anything else is an error. Times, owners and extended attributes are not taken over.
@@ -63,9 +63,9 @@ options:
       - V(files) writes the files of an artifact, by their titles.
       - V(rootfs) unpacks the layers of an image over each other, so that O(dest) is its root file system. Use a folder that nothing
         else writes to.
-      - With V(rootfs) the options O(mode), O(owner), O(group), O(attributes), O(seuser), O(serole), O(setype) and O(selevel) are errors.
-        Owners and permissions are the image's, see O(rootfs_options).
-      - So are O(untitled), O(names), O(include), O(exclude), O(media_types), O(config) and O(include_subject), which choose files.
+      - With V(rootfs) owners and permissions are the image's, see O(rootfs_options). The options O(mode), O(owner), O(group),
+        O(attributes), O(seuser), O(serole), O(setype) and O(selevel) are errors then. So are those that choose or name files,
+        O(prune) and O(backup). What an image no longer has is always removed, when an earlier run unpacked it.
     type: str
     choices: [files, rootfs]
     default: files
@@ -115,26 +115,30 @@ options:
       - A layer with a title keeps its title.
       - Two different layers with one name are an error. Give them names by their digests.
     type: dict
+    default: {}
   include:
     description:
       - Pull only files whose title, or name by O(names) or O(untitled=digest), matches one of these globs as a whole.
       - V(*), V(?) and V([...]) do not match a slash. A part V(**) is any number of parts, also none, so V(**/*.conf) is every
         C(.conf) file and V(docs/**) is all of C(docs). Upper and lower case differ.
       - A folder layer is one file here. The glob is matched against the title of the folder, and it is pulled whole or not at all.
-      - When nothing is left, the task fails and lists the layers that there are.
+      - When nothing is left, the task fails and lists the titles that there are.
     type: list
     elements: str
+    default: []
   exclude:
     description:
-      - Do not pull files that match one of these globs, also when O(include) has them. Globs are those of O(include).
+      - Do not pull files that match one of these globs, also when O(include) has them.
     type: list
     elements: str
+    default: []
   media_types:
     description:
       - Pull only layers of these media types. Others are left out without a word.
       - When nothing is left, the task fails and lists the layers that there are.
     type: list
     elements: str
+    default: []
   config:
     description:
       - The path below O(dest) to write the configuration of the manifest to. The empty configuration C({}) is written too.
@@ -153,9 +157,27 @@ options:
         processor of the target.
       - An index that has nothing for it is an error, and so is an image for another platform. An artifact outside of an index has no
         platform, and is pulled.
-      - With O(unpack=rootfs) an index is asked for V(host) when this is not given. An image that is no index is then taken whatever it
-        is for.
+      - Without it all of an index is pulled. With O(unpack=rootfs) it is then asked for V(host), and an image that is no index is taken
+        whatever it is for.
     type: str
+  prune:
+    description:
+      - Remove files that an earlier pull from this source into O(dest) wrote and that the artifact no longer has, members of folder
+        layers too. Folders that such a pull made are removed when nothing else is in them.
+      - The source is the repository or the layout's path, whatever the tag or digest. Files that pulls from other sources wrote are
+        not touched, nor files that nobody pulled.
+      - A file that was changed since it was pulled stays, with a warning. From then on it is taken for yours.
+      - Titles that O(include), O(exclude) and O(media_types) leave out are still in the artifact, so they are not removed. Files
+        that got their name from O(names), O(untitled) or O(config) are removed when that name is not given any more.
+      - What was written is known from the cache that the notes tell of. Without it nothing is removed.
+    type: bool
+    default: false
+  backup:
+    description:
+      - Keep a file that is replaced by other content, or removed by O(prune), beside its place, as C(NAME.PID.DATE~).
+      - Links and folders are not kept.
+    type: bool
+    default: false
   concurrency:
     description:
       - How many files are fetched at the same time.
@@ -276,7 +298,7 @@ EXAMPLES = r"""
     names:
       sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824: data.bin
 
-- name: Only the pages, without drafts
+- name: Only the pages, as they are in this version; pages of an earlier one go, and what is replaced is kept
   lading.oci.oci_pull:
     src: registry.example.com/team/pages:2
     dest: /srv/pages
@@ -284,6 +306,8 @@ EXAMPLES = r"""
       - text/html
     exclude:
       - drafts/**
+    prune: true
+    backup: true
 
 - name: The binary for this machine, with the configuration of its manifest
   lading.oci.oci_pull:
@@ -317,7 +341,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest or index that was pulled.
+  description: The digest of the manifest or index that O(src) means.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
@@ -332,7 +356,7 @@ media_type:
   type: str
   sample: application/vnd.oci.image.manifest.v1+json
 files:
-  description: The files and folders that are pulled, in the order of the artifact. With O(config) the configuration comes first.
+  description: The files and folders that the artifact holds, in its order.
   returned: with O(unpack=files)
   type: list
   elements: dict
@@ -364,6 +388,18 @@ files:
     changed:
       description: Whether it was written, or its attributes were set. In check mode, whether that would be done.
       type: bool
+removed:
+  description: The files, links and folders that O(prune) removed, or would remove in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/opt/site/old.conf"]
+backup_files:
+  description: The files that O(backup) kept, under their new names.
+  returned: when there are such files, not in check mode
+  type: list
+  elements: str
+  sample: ["/opt/site/site.conf.4711.2026-01-31@12:00:00~"]
 skipped_layers:
   description: The digests of layers without a title, which were left out.
   returned: with O(unpack=files)
@@ -431,7 +467,7 @@ stats:
       description: Layers whose files were found in O(dest) as they should be. With O(unpack=rootfs), layers that were not needed.
       type: int
     manifests_transferred:
-      description: Manifests and indexes that were read from the source, and the configurations that O(platform) had to be compared with.
+      description: Manifests and indexes that were read from the source, and configurations that O(platform) had to look into.
       type: int
     bytes_transferred:
       description: Bytes of the layers that were fetched and of the manifests that were read.
@@ -465,6 +501,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
+from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
@@ -487,14 +524,9 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
 )
 
 LAYOUTS = ("oci:", "oci-archive:")
-ATTRIBUTES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
-# Options of one kind of pull, with what they are when they are not given.
-FOR_ROOTFS = {"rootfs_options": None}
-FOR_FILES = {
-    **dict.fromkeys((*ATTRIBUTES, "names", "include", "exclude", "media_types", "config")),
-    "untitled": "skip",
-    "include_subject": False,
-}
+FOR_ROOTFS = ("rootfs_options",)
+FOR_FILES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
+FOR_FILES += ("untitled", "names", "include", "exclude", "media_types", "config", "include_subject", "prune", "backup")
 
 
 def folder_path(dest: str) -> str:
@@ -504,14 +536,14 @@ def folder_path(dest: str) -> str:
     return os.path.abspath(dest)
 
 
-def wanted_of(params: t.Mapping[str, t.Any]) -> Wanted:
+def wanted(params: t.Mapping[str, t.Any]) -> Wanted:
     """What of the artifact the task asks for."""
     return Wanted(
         untitled=params["untitled"],
-        include=params["include"] or (),
-        exclude=params["exclude"] or (),
-        media_types=params["media_types"] or (),
-        names=params["names"] or {},
+        include=params["include"],
+        exclude=params["exclude"],
+        media_types=params["media_types"],
+        names=params["names"],
         config=params["config"],
         subject=params["include_subject"],
         platform=parse_platform(params["platform"]) if params["platform"] is not None else None,
@@ -548,12 +580,23 @@ def set_attributes(module: AnsibleModule, pull: Pull, plan: UnpackPlan) -> t.Dic
     return found
 
 
-def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequence[Line]]) -> t.Dict[str, t.Any]:
+def warn_of_kept(module: AnsibleModule, written: Written, pruned: PrunePlan, dest: str) -> None:
+    """Say what ``prune`` did not remove, although it might be expected to."""
+    if not written.known and os.path.isdir(dest):
+        module.warn(f"prune removed nothing from {dest}: what earlier pulls from this source wrote there, if any did, is not known")
+    for parts in pruned.changed_since:
+        module.warn(
+            printable(f"{os.path.join(dest, *parts)} is not in the artifact any more, and was changed since it was pulled: it stays")
+        )
+
+
+def result_of(pull: Pull, plan: UnpackPlan, pruned: PrunePlan, attributes: t.Mapping[Item, t.Sequence[Line]]) -> t.Dict[str, t.Any]:
     """What the module returns, all but ``reference`` and the requests."""
     lines = [line for one in plan.items for line in (*one.lines, *(() if one.changed else attributes.get(one.item, ())))]
+    lines += [removal.line for removal in pruned.removals]
     root, path = plan.selection.root, pull.destination.path
     result = {
-        "changed": plan.changed or bool(attributes),
+        "changed": plan.changed or pruned.changed or bool(attributes),
         "digest": root.digest,
         "media_type": root.media_type,
         "files": [
@@ -568,6 +611,7 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
             }
             for one in plan.items
         ],
+        "removed": [os.path.join(path, *removal.parts) for removal in pruned.removals],
         "skipped_layers": [desc.digest for desc in plan.selection.skipped],
         "diff": {
             "before_header": path,
@@ -576,6 +620,8 @@ def result_of(pull: Pull, plan: UnpackPlan, attributes: t.Mapping[Item, t.Sequen
             "after": "".join(f"{printable(line.path)}: {printable(line.after)}\n" for line in lines),
         },
     }
+    if pull.destination.backups:
+        result["backup_files"] = sorted(pull.destination.backups)
     if plan.selection.skipped:
         types = ", ".join(dict.fromkeys(desc.media_type for desc in plan.selection.skipped))
         result["msg"] = (
@@ -595,16 +641,23 @@ def run(module: AnsibleModule) -> None:
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     receipt = Receipt(dest, module.warn)
     pinned = receipt.root(reference.digest) if reference.digest is not None else None
-    selection = select(source, pinned or source.resolve(reference.target), receipt, wanted_of(params))
-    destination, limits = Destination(dest, octal_mode(params["mode"])), Limits(**params["unpack_limits"])
+    selection = select(source, pinned or source.resolve(reference.target), receipt, wanted(params))
+    destination = Destination(dest, octal_mode(params["mode"]), params["backup"])
+    limits, written, pruned = Limits(**params["unpack_limits"]), Written(receipt, reference.name), PrunePlan()
     with FolderBlobs(source, destination, receipt, limits, keep=not module.check_mode) as blobs:
-        pull = Pull(source, selection, destination, blobs, limits, modes=params["mode"] is None)
+        pull = Pull(source, selection, destination, blobs, limits, modes=params["mode"] is None, announce=written.announce)
         plan = plan_unpack(pull)
+        if params["prune"]:
+            pruned = written.plan(pull, params["backup"])
+            warn_of_kept(module, written, pruned, dest)
         if plan.changed and not module.check_mode:
             plan = apply_unpack(plan, pull, params["concurrency"])
+        if pruned.changed and not module.check_mode:
+            pruned = written.apply(pull, params["backup"])
         if not module.check_mode:
+            written.finish(pull, pruned)
             receipt.remember(selection.root, selection.manifests, blobs.listings)
-        result = result_of(pull, plan, set_attributes(module, pull, plan))
+        result = result_of(pull, plan, pruned, set_attributes(module, pull, plan))
     module.exit_json(
         reference=f"{reference.name}@{selection.root.digest}",
         stats={**vars(stats_of(plan)), "requests": requests_of(source, None)},
@@ -613,10 +666,11 @@ def run(module: AnsibleModule) -> None:
     )
 
 
-def refuse_options(params: t.Mapping[str, t.Any], unset: t.Mapping[str, t.Any], mode: str) -> None:
+def refuse_options(params: t.Mapping[str, t.Any], names: t.Iterable[str], mode: str) -> None:
     """Raises InvalidError for an option that the mode has no use for."""
-    for name, default in unset.items():
-        if params[name] != default:
+    for name in names:
+        value = params[name]
+        if value is not None and value is not False and value not in ([], {}, "skip"):
             raise InvalidError(f"{name} is given, which does nothing with {mode}")
 
 
@@ -657,7 +711,6 @@ def main() -> None:
             "src_registry": side_argument_spec(),
             "dest": {"type": "path", "required": True},
             "unpack": {"type": "str", "choices": ["files", "rootfs"], "default": "files"},
-            "platform": {"type": "str"},
             "rootfs_options": {
                 "type": "dict",
                 "options": {
@@ -668,12 +721,15 @@ def main() -> None:
                 },
             },
             "untitled": {"type": "str", "choices": list(UNTITLED), "default": "skip"},
-            "names": {"type": "dict"},
-            "include": {"type": "list", "elements": "str"},
-            "exclude": {"type": "list", "elements": "str"},
-            "media_types": {"type": "list", "elements": "str"},
+            "names": {"type": "dict", "default": {}},
+            "include": {"type": "list", "elements": "str", "default": []},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "media_types": {"type": "list", "elements": "str", "default": []},
             "config": {"type": "str"},
             "include_subject": {"type": "bool", "default": False},
+            "platform": {"type": "str"},
+            "prune": {"type": "bool", "default": False},
+            "backup": {"type": "bool", "default": False},
             "concurrency": {"type": "int", "default": 3},
             "unpack_limits": {
                 "type": "dict",

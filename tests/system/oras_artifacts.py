@@ -78,11 +78,16 @@ class Oras:
         self.put(reference, {**document, "subject": {key: value for key, value in self.descriptor(subject).items() if key in wanted}})
 
 
-def push_examples(oras: Oras, central: str) -> t.Dict[str, str]:
-    """What the examples of oci_pull take for granted in the registry ``central``; digests by the name of their layer."""
+def push_chart(oras: Oras, central: str) -> None:
+    """As ``helm push`` makes it. Leaves config.json for others."""
     oras.write({"config.json": b'{"name":"mychart","version":"0.1.0"}'})
     chart = {f"mychart.tgz:{HELM_CHART}": b"a chart"}
     oras.push_untitled(f"{central}charts/mychart:0.1.0", chart, "--config", f"config.json:{HELM_CONFIG}")
+
+
+def push_examples(oras: Oras, central: str) -> t.Dict[str, str]:
+    """What the examples of oci_pull take for granted in the registry ``central``; digests by the name of their layer."""
+    push_chart(oras, central)
     oras.push_untitled(f"{central}team/filter:1.0", {f"module:{WASM}": b"\0asm\1\0\0\0"})
     oras.push(f"{central}models/small:1", {"small.gguf": 64 * 1024 * 1024, "LICENSE": b"MIT\n", "README.md": b"A model\n"})
     data = oras.push_untitled(f"{central}team/data:1", {"data": b"data"})

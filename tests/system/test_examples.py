@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import typing as t
@@ -19,7 +20,8 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from oras_artifacts import Oras, push_examples
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
+from oras_artifacts import Oras, push_chart, push_examples
 from support import MODULES, succeed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -56,6 +58,9 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
     succeed("oci_layout_build", image)
     succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
+    (tmp_path / "srv" / "images").mkdir()
+    names = ["example.com/app:1.4"], ["example.com/other:1"]
+    write_saved(tmp_path / "srv" / "images" / "saved.tar", *(saved_image(layer_tar(some[0]), tags=some) for some in names))
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
 
 
@@ -100,13 +105,17 @@ def run_play_twice(play: t.Dict[str, t.Any], folder: pathlib.Path, registry: t.A
 
 def expect_counts(arguments: t.Sequence[str], changes: bool = True) -> None:
     """Run ansible-playbook twice: the first time something changes (unless it only looks), the second time nothing."""
+    for expected in (r"changed=[1-9]" if changes else r"changed=0", r"changed=0"):
+        done = run_playbook(arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
+
+
+def run_playbook(arguments: t.Sequence[str]) -> subprocess.CompletedProcess[str]:
     program = pathlib.Path(sys.executable).parent / "ansible-playbook"
     collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1"}
-    for expected in (r"changed=[1-9]" if changes else r"changed=0", r"changed=0"):
-        done = subprocess.run([str(program), *arguments], capture_output=True, text=True, env=environment, check=False, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
+    return subprocess.run([str(program), *arguments], capture_output=True, text=True, env=environment, check=False, timeout=300)
 
 
 def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
@@ -114,7 +123,7 @@ def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], re
     tasks: Tasks = []
     for name in ("oci_layout_build", "oci_copy"):
         tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
-    assert len(tasks) >= 10
+    assert len(tasks) >= 13
     run_twice(tasks, folder, registry)
 
 
@@ -144,11 +153,12 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
 
 
-def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
     folder, here = place
+    push_chart(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here) if "hosts" not in task]
-    assert len(tasks) == 4
+    assert len(tasks) == 5
     run_twice(tasks, folder, registry)
 
 
@@ -207,3 +217,62 @@ def test_the_builders_playbook(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     values = {"build_context": f"{folder}/srv/build/hello", "build_dest": f"{folder}/hello.tar", "build_registry": registry.host}
     values = {**values, "build_plain_http": "true", "build_repository": repository}
     expect_counts(["lading.oci.build_and_push", "--extra-vars", json.dumps(values)])
+
+
+@pytest.mark.usefixtures("docker")
+def test_the_readmes_command(tmp_path: pathlib.Path, registry: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, in an otherwise empty folder: relative paths start where the user is."""
+    block = re.search(r"```console\n(ansible-playbook lading.oci.build_and_push .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    words = shlex.split(block.group(1).replace("\\\n", " ").replace("localhost:5000", registry.host))
+    (tmp_path / "here" / "hello").mkdir(parents=True)
+    (tmp_path / "here" / "hello" / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PWD", str(tmp_path / "here"))
+    expect_counts([*words[1:], "-e", f"build_repository=test/{tmp_path.name}"])
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["hello", "hello-world.tar"]
+    assert "build_context is needed" in refused(["lading.oci.build_and_push"])
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.parametrize(
+    ("role", "values", "says"),
+    [
+        ("image_build", {"image_build_context": "/tmp"}, "missing required arguments: image_build_name"),
+        ("image_build", {"image_build_context": "/tmp", "image_build_name": "x:v1"}, "image_build_dest is needed"),
+        ("image_push", {"image_push_src": "oci:/nowhere:v1"}, "missing required arguments: image_push_dest"),
+        ("image_push", {"image_push_src": "oci:/nowhere:v1", "image_push_dest": "localhost:5000/x:v1"}, "/nowhere"),
+        ("buildx", {"buildx_builder": {"driver": "remote"}}, "missing required arguments: name found in buildx_builder"),
+        ("buildx", {"buildx_builder": {"name": "x", "drivre": "remote"}}, "buildx_builder.drivre"),
+        ("buildx", {"buildx_builder": {"name": "x", "driver": "podman"}}, "must be one of: docker-container, docker, kubernetes, remote"),
+    ],
+)
+def test_wrong_input_of_a_role_says_so(role: str, values: t.Dict[str, t.Any], says: str, tmp_path: pathlib.Path) -> None:
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": [{"role": f"lading.oci.{role}", "vars": values}]}
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    assert says in refused([str(tmp_path / "playbook.yml")])
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.parametrize("dockerfile", ["FROM scratch\nCOPY Dockerfile /\n", "FROM scratch\nCOPY nowhere /\n"], ids=["built", "failed"])
+def test_no_secret_of_a_build_is_in_the_output(dockerfile: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ansible runs the role, with all that -vvvv and --diff show."""
+    monkeypatch.setenv("BUILD_TOKEN", "needle-of-the-environment")
+    (tmp_path / "token").write_text("needle-of-a-file")
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    given = "{{ lookup('ansible.builtin.pipe', 'printf need; printf le-of-the-task') }}"
+    secrets = [{"id": "a", "value": given}, {"id": "b", "env": "BUILD_TOKEN"}, {"id": "c", "src": str(tmp_path / "token")}]
+    values = {"image_build_context": str(tmp_path), "image_build_name": "x:v1", "image_build_dest": str(tmp_path / "x.tar")}
+    role = {"role": "lading.oci.image_build", "vars": {**values, "image_build_secrets": secrets}}
+    (tmp_path / "playbook.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [role]}]))
+    done = run_playbook(["-vvvv", "--diff", str(tmp_path / "playbook.yml")])
+    assert (done.returncode != 0) == ("nowhere" in dockerfile), done.stdout
+    assert "secret a: a value" in done.stdout or done.returncode != 0
+    assert "needle" not in done.stdout + done.stderr
+
+
+def refused(arguments: t.Sequence[str]) -> str:
+    """The msg of the task that fails."""
+    done = run_playbook(arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.stdout.rpartition("FAILED! => ")[2]

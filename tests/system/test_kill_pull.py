@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
+from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -41,14 +42,18 @@ def tree(root: pathlib.Path) -> Tree:
     }
 
 
-def pull(source: MemorySource, root: Descriptor, dest: pathlib.Path) -> None:
+def pull(source: MemorySource, root: Descriptor, dest: pathlib.Path, prune: bool = False) -> None:
     receipt = Receipt(str(dest), pytest.fail)
+    written, pruned = Written(receipt, "memory"), PrunePlan()
     selection, destination, limits = select(source, root, receipt), Destination(str(dest)), Limits()
     with FolderBlobs(source, destination, receipt, limits, keep=True) as blobs:
-        parts = Pull(source, selection, destination, blobs, limits)
+        parts = Pull(source, selection, destination, blobs, limits, announce=written.announce)
         plan = plan_unpack(parts)
         if plan.changed:
             apply_unpack(plan, parts, concurrency=1)
+        if prune:
+            pruned = written.apply(parts, backup=False)
+        written.finish(parts, pruned)
         receipt.remember(root, selection.manifests, blobs.listings)
 
 
@@ -74,4 +79,21 @@ def test_every_point(existing: bool, tmp_path: pathlib.Path, monkeypatch: pytest
         pull(source, root, dest)
         assert tree(dest) == NEW
         assert list(work.rglob(".lading-*")) == []
+    assert points > 20, "the calls that change the disk were not seen"
+
+
+def test_a_killed_pull_is_pruned(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At whatever point the pull of one version, or of the next, was killed: what it left is known to be ours."""
+    source = MemorySource()
+    first = source.artifact(source.file("a", b"1"), source.file("x/y", b"2"))
+    second = source.artifact(source.file("a", b"new"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dest, killed, points = tmp_path / "dest", True, 0
+    while killed:
+        for name in ("dest", "cache"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+        points += 1
+        killed = run_and_die(lambda: (pull(source, first, dest), pull(source, second, dest, prune=True)), points)
+        pull(source, second, dest, prune=True)
+        assert tree(dest) == {"a": b"new"}, f"killed at {points}"
     assert points > 20, "the calls that change the disk were not seen"

@@ -19,10 +19,10 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.context imp
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.ignore import IgnorePatterns
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from support import fail, peer, start_module, succeed, tree_state
+from support import fail, peer, run_module, start_module, succeed, tree_state
 
 Arguments = t.Dict[str, t.Any]
-DOCKERFILE = "FROM scratch\nARG VERSION\nLABEL version=$VERSION\nCOPY . /app/\n"
+DOCKERFILE = "FROM scratch AS app\nARG VERSION\nLABEL version=$VERSION\nCOPY . /app/\n"
 
 
 @pytest.fixture(name="context")
@@ -113,8 +113,33 @@ def relink(_arguments: Arguments, folder: pathlib.Path) -> None:
     (folder / "link").symlink_to("Dockerfile")
 
 
+def another_dockerfile(arguments: Arguments, folder: pathlib.Path) -> None:
+    (folder.parent / "other").write_text(DOCKERFILE + "USER 2\n")
+    arguments["dockerfile"] = str(folder.parent / "other")
+
+
 def output(**attributes: t.Any) -> t.Callable[[Arguments, pathlib.Path], None]:
     return lambda arguments, _folder: arguments["outputs"][0].update(attributes)
+
+
+def context_named(value: str) -> t.Callable[[Arguments, pathlib.Path], None]:
+    """A further context, which the build does not even use; ``{}`` stands for a folder of its own."""
+
+    def add(arguments: Arguments, folder: pathlib.Path) -> None:
+        (folder.parent / "more").mkdir()
+        arguments["build_contexts"] = {"more": value.format(folder.parent / "more")}
+
+    return add
+
+
+def ssh(arguments: Arguments, folder: pathlib.Path) -> None:
+    write_key(folder.parent / "key")
+    arguments["ssh"] = [f"default={folder.parent}/key"]
+
+
+def write_key(path: pathlib.Path) -> None:
+    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    path.write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(*encoding))
 
 
 def secret(arguments: Arguments, _folder: pathlib.Path) -> None:
@@ -136,6 +161,17 @@ DECIDES: t.Dict[str, t.Tuple[t.Callable[[Arguments, pathlib.Path], None], str]] 
     "annotation": (option(annotations={"a": "b"}), "annotation: added"),
     "provenance": (option(provenance="mode=max"), "provenance: added"),
     "network": (option(network="none"), "network: added"),
+    "stage": (option(target="app"), "target: added"),
+    "address": (option(add_hosts={"a.example.com": "192.0.2.1"}), "add-host: added"),
+    "shared memory": (option(shm_size="1m"), "shm-size: added"),
+    "entitlement": (option(allow=["network.host"]), "allow: added"),
+    "ssh": (ssh, "ssh: added"),
+    "folder as context": (context_named("{}"), "build context more: added"),
+    "image as context": (context_named("docker-image://docker.io/library/alpine:3"), "build context more: added"),
+    "another Dockerfile": (another_dockerfile, "dockerfile: changed"),
+    "compression level": (output(compression="gzip", compression_level=1), "output 0: changed"),
+    "forced compression": (output(force_compression=True), "output 0: changed"),
+    "SBOM": (option(sbom="false"), "sbom: added"),
     "time": (option(source_date_epoch="86400"), "source date epoch: changed"),
     "names": (option(tags=["hello-world:v1", "hello-world:v2"]), "output 0: changed"),
     "compression": (output(compression="zstd"), "output 0: changed"),
@@ -176,6 +212,9 @@ DECIDES_NOTHING: t.Dict[str, t.Callable[[Arguments, pathlib.Path], None]] = {
     "file order": recreated,
     "owner": lambda _arguments, folder: os.chown(folder / "src" / "main.c", 1234, 1234),
     "cache": option(cache_from=["type=local,src=/nowhere"], no_cache=True),
+    "cache of stages": option(no_cache_filter=["app"]),
+    "exported cache": option(cache_to=["type=local,dest=/nowhere"]),
+    "metadata file": option(metadata_file="/nowhere/metadata.json"),
     "pull": option(pull="never"),
 }
 
@@ -275,6 +314,15 @@ def test_base_images(
     (context / "src" / "main.c").write_text("changed\n")
     pinned = build({**arguments, "pull": "never"})
     assert pinned["built"] and pinned["base_images"] == {"alpine:latest": old}
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY src /src\n")
+    # A base that the Dockerfile no longer has is not one of the result.
+    assert build({**arguments, "pull": "never"})["base_images"] == {}
+    (context / "Dockerfile").write_text("FROM alpine@{old}\nCOPY src /src\n".replace("{old}", old))
+    assert build(arguments)["base_images"] == {}
+    (context / "Dockerfile").write_text("FROM alpine\nCOPY src /src\n")
+    engine_has = build({**arguments, **look})
+    assert engine_has["base_images"] == {"alpine:latest": new}
+    old, new = new, push_base(engine, registry, tmp_path, f"moved-{time.time_ns()}")
     planned = build({**arguments, **look}, check=True)
     assert planned["reasons"] == [f"base image alpine:latest: {old} is now {new}"]
     moved = build({**arguments, **look})
@@ -295,6 +343,10 @@ def test_secrets_reach_the_build_and_nothing_else(arguments: Arguments, context:
     )
     message = fail("oci_buildx_build", {**arguments, "network": "none"})
     assert message.startswith("the build failed at Dockerfile:2 (RUN"), message
+    (context / "Dockerfile").write_text(f"FROM alpine\nRUN {mounts} cat /run/secrets/c; echo; false\n")
+    printed = run_module("oci_buildx_build", {**arguments, "network": "none"})
+    log = "\n".join(printed["build_log"])
+    assert printed["failed"] and "***" in log and "canary" not in log and "s3cret" not in log, log
     (context / "Dockerfile").write_text(f"FROM alpine\nRUN {mounts} cat /run/secrets/a /run/secrets/b /run/secrets/c >/out\n")
     result = build({**arguments, "network": "none"})
     assert "canary" not in json.dumps({key: value for key, value in result.items() if key != "invocation"})
@@ -341,6 +393,12 @@ def test_warnings_and_failures(arguments: Arguments, context: pathlib.Path, tmp_
         ({"secrets": [{"id": "x"}]}, "one of the following is required: src, env, value"),
         ({"platforms": ["amd64"]}, "not a platform"),
         ({"builder": "nobody"}, "nobody"),
+        ({"metadata_file": "/nowhere/x.json"}, "metadata_file: no such folder: /nowhere"),
+        ({"secrets": [{"id": "x", "src": "/nowhere"}]}, "secrets[0].src: no such file: /nowhere"),
+        ({"secrets": [{"id": "x y", "value": "z"}]}, "secrets[0].id is 'x y'"),
+        ({"outputs": [{"dest": "/tmp/a.tar"}, {"dest": "/tmp/a.tar"}]}, "two of them have the same dest"),
+        ({"outputs": [{"dest": "/tmp/a.tar", "compression_level": 1}]}, "compression"),
+        ({"target": "nobody"}, "nobody"),
         ({"docker_cli": "/nowhere/docker"}, "docker_cli: no program at /nowhere/docker"),
         ({"docker_host": "unix:///nowhere.sock"}, "/nowhere.sock"),
         ({"build_contexts": {"x": "/nowhere"}}, "build_contexts[x]: no such folder"),
@@ -457,9 +515,7 @@ def test_cache_goes_out_and_comes_back(arguments: Arguments, tmp_path: pathlib.P
 
 @pytest.mark.usefixtures("base")
 def test_ssh_keys_are_forwarded(arguments: Arguments, context: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    key = ed25519.Ed25519PrivateKey.generate()
-    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-    (tmp_path / "key").write_bytes(key.private_bytes(*encoding))
+    write_key(tmp_path / "key")
     (context / "Dockerfile").write_text('FROM alpine\nRUN --mount=type=ssh [ -S "$SSH_AUTH_SOCK" ]\n')
     arguments["network"] = "none"
     assert "the build failed at Dockerfile:2" in fail("oci_buildx_build", arguments)

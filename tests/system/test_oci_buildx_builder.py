@@ -83,14 +83,26 @@ def test_a_configuration_as_text() -> None:
 
 def test_default() -> None:
     builder(REMOTE)
-    assert builder({**REMOTE, "default": True})["actions"] == ["made the default"]
+    made = builder({**REMOTE, "default": True})
+    assert made["actions"] == ["made the default"]
+    assert "default: no\n" in made["diff"]["before"] and made["diff"]["after"] == made["diff"]["before"].replace("no\n", "yes\n")
     done = builder({**REMOTE, "default": True})
-    assert not done["changed"] and done["builder"]["default"]
+    assert not done["changed"] and done["builder"]["default"] and done["diff"]["before"] == done["diff"]["after"]
 
 
 def test_the_engines_own_builder() -> None:
     found = builder({"name": "default", "driver": "docker"})
     assert not found["changed"] and found["builder"]["status"] == "running"
+    builder({**REMOTE, "default": True})
+    chosen = builder({"name": "default", "driver": "docker", "default": True}, check=True)
+    assert chosen["actions"] == ["made the default"] and chosen["diff"]["before"] != chosen["diff"]["after"]
+
+
+def test_an_endpoint(docker: t.Any) -> None:
+    arguments = {"name": "elsewhere", "endpoint": docker.host}
+    assert builder(arguments)["builder"]["endpoint"] == docker.host
+    assert not builder(arguments)["changed"]
+    assert builder({**arguments, "endpoint": "unix:///nowhere.sock"}, check=True)["actions"] == ["removed", "created"]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +138,11 @@ def test_a_running_daemon(tmp_path: pathlib.Path, docker: t.Any) -> None:
     except peer_tools.Unavailable as error:
         pytest.skip(f"buildkitd is missing: {error}")
     with daemon:
-        arguments = {"name": "farm", "driver": "remote", "endpoint": daemon.address, "bootstrap": True}
+        arguments = {"name": "farm", "driver": "remote", "endpoint": daemon.address}
+        assert builder(arguments)["builder"]["status"] == "inactive"
+        arguments["bootstrap"] = True
         done = builder(arguments)
+        assert done["actions"] == ["started"] and done["diff"]["before"] == done["diff"]["after"].replace("running", "inactive")
         assert done["builder"]["status"] == "running" and done["builder"]["version"]
         assert not builder(arguments)["changed"]
         (tmp_path / "context").mkdir()
@@ -140,5 +155,7 @@ def test_a_running_daemon(tmp_path: pathlib.Path, docker: t.Any) -> None:
         }
         assert succeed("oci_buildx_build", build)["changed"]
         assert not succeed("oci_buildx_build", build)["built"]
+        elsewhere = succeed("oci_buildx_build", {**build, "builder": "default"}, check=True)
+        assert elsewhere["reasons"] == ["builder: changed"], elsewhere
         assert "v1" in peer("tar", "xOf", tmp_path / "x.tar", "index.json")
     assert os.path.exists(tmp_path / "x.tar")

@@ -1,115 +1,176 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Archives that other tools wrote: what they read out of them, and what we do."""
+"""Archives that other tools write, read by skopeo and by us, side by side: the same image, the same layers."""
 
 from __future__ import annotations
 
+import bz2
+import dataclasses
+import gzip
 import json
+import lzma
 import pathlib
-import shutil
 import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
-from support import fail, peer, succeed
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
+from support import fail, peer, succeed, tree_state
 
-Document = t.Dict[str, t.Any]
-
-
-@pytest.fixture(name="source")
-def _source(tmp_path: pathlib.Path) -> Images:
-    images = Images(tmp_path / "source")
-    images.image(tar_of(one="1"), tar_of(two="2"), tags=["v1"])
-    images.image(tar_of(three="3"), tags=["v2"])
-    return images
+HTTP = {"plain_http": True}
+SKOPEO = ("--insecure-policy", "copy")
 
 
-def documents(layout: pathlib.Path, tag: str) -> t.Tuple[Document, Document]:
-    """Manifest and config of a layout folder's ref."""
-    images = Images(layout)
-    manifest = images.json(images.layout.resolve(tag))
-    config = layout / "blobs" / "sha256" / manifest["config"]["digest"].partition(":")[2]
-    return manifest, json.loads(config.read_text())
+@pytest.fixture(name="image")
+def _image(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A layout of an image of two layers, v1, and one of one layer, v2."""
+    (tmp_path / "one").write_text("one\n")
+    (tmp_path / "two").write_text("two\n")
+    layers = [{"src": str(tmp_path / name), "dest": f"/{name}"} for name in ("one", "two")]
+    for tag, some in (("v1", layers), ("v2", layers[:1])):
+        succeed("oci_layout_build", {"path": str(tmp_path / "image"), "tag": tag, "platform": "linux/amd64", "layers": some})
+    return tmp_path / "image"
 
 
-def pulled(src: str, tmp_path: pathlib.Path, tag: str = "v1") -> t.Tuple[Document, Document]:
-    """Copied by us into a layout, twice."""
-    arguments = {"src": src, "dest": f"oci:{tmp_path}/ours:{tag}"}
-    planned = succeed("oci_copy", arguments, check=True)
-    done = succeed("oci_copy", arguments)
-    assert planned["diff"] == done["diff"] and not succeed("oci_copy", arguments)["changed"]
-    return documents(tmp_path / "ours", tag)
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """An image in a layout, all of whose content was verified."""
+
+    root: str
+    config: str
+    document: t.Dict[str, t.Any]
+    layer_types: t.Set[str]
 
 
-def test_skopeos_docker_archive(source: Images, tmp_path: pathlib.Path, peers: t.Any) -> None:
+def read(path: pathlib.Path, ref: str) -> Read:
+    layout = Layout(str(path))
+    root = layout.resolve(ref)
+    parsed = manifest.parse(root, layout.fetch_bytes(root))
+    assert parsed.config is not None
+    for desc in parsed.layers:
+        assert layout.fetch_bytes(desc)
+    document = json.loads(layout.fetch_bytes(parsed.config))
+    return Read(root.digest, parsed.config.digest, {"config": {}, **document}, {desc.media_type for desc in parsed.layers})
+
+
+def expect_the_image(original: Read, theirs: Read, ours: Read) -> None:
+    """skopeo writes the config of an archive anew, with an empty "config", and so gives it another digest; ours stays as it was saved."""
+    assert ours.config == original.config
+    assert ours.document == theirs.document and ours.document["rootfs"]["diff_ids"]
+
+
+def both(folder: pathlib.Path, theirs: str, ours: t.Mapping[str, t.Any], skopeo: pathlib.Path) -> t.Tuple[Read, Read]:
+    """The same source copied by skopeo and by us, each into a layout; ours twice, the second time without a change."""
+    peer(skopeo, *SKOPEO, theirs, f"oci:{folder}/theirs:v1")
+    arguments = {**ours, "dest": f"oci:{folder}/ours:v1"}
+    before = tree_state(folder)
+    checked = succeed("oci_copy", arguments, check=True)
+    assert tree_state(folder) == before
+    copied = succeed("oci_copy", arguments)
+    assert checked["changed"] and copied["changed"] and checked["diff"] == copied["diff"] and checked["digest"] == copied["digest"]
+    assert not succeed("oci_copy", arguments)["changed"]
+    return read(folder / "theirs", "v1"), read(folder / "ours", "v1")
+
+
+def test_a_docker_archive_of_skopeo(image: pathlib.Path, tmp_path: pathlib.Path, peers: t.Any) -> None:
     skopeo = peers.require("skopeo")
-    archive = tmp_path / "saved.tar"
-    peer(skopeo, "--insecure-policy", "copy", f"oci:{source.layout.path}:v1", f"docker-archive:{archive}:example.com/app:v1")
-    peer(skopeo, "--insecure-policy", "copy", f"docker-archive:{archive}:example.com/app:v1", f"oci:{tmp_path}/theirs:v1")
-    theirs, ours = documents(tmp_path / "theirs", "v1"), pulled(f"docker-archive:{archive}:example.com/app:v1", tmp_path)
-    assert ours[1]["rootfs"] == theirs[1]["rootfs"]
-    # skopeo compresses the layers on their way; we keep every byte, so that the archive is its own proof.
-    assert [layer["mediaType"].rpartition(".")[2] for layer in theirs[0]["layers"]] == ["tar+gzip"] * 2
-    assert [layer["digest"] for layer in ours[0]["layers"]] == ours[1]["rootfs"]["diff_ids"]
-    compressed = {"src": f"docker-archive:{archive}", "dest": f"oci:{tmp_path}/gzip:v1", "compression": "gzip"}
-    assert succeed("oci_copy", compressed)["changed"] and not succeed("oci_copy", compressed)["changed"]
-    assert documents(tmp_path / "gzip", "v1")[1] == ours[1]
+    peer(skopeo, *SKOPEO, f"oci:{image}:v1", f"docker-archive:{tmp_path}/saved.tar:example.com/app:v1")
+    source = f"docker-archive:{tmp_path}/saved.tar:example.com/app:v1"
+    theirs, ours = both(tmp_path, source, {"src": source}, skopeo)
+    expect_the_image(read(image, "v1"), theirs, ours)
+    # skopeo compresses the layers of the archive on their way into a layout; we keep them, and with them the digest of each.
+    assert theirs.layer_types == {mediatype.OCI_LAYER_GZIP} and ours.layer_types == {mediatype.OCI_LAYER}
+    by_itself = succeed("oci_copy", {"src": f"oci:{tmp_path}/saved.tar", "dest": f"oci:{tmp_path}/ours:v1"})
+    assert not by_itself["changed"], "without the prefix the tar says what it is"
 
 
-def test_cranes_tarball(source: Images, registry: t.Any, repository: str, tmp_path: pathlib.Path, peers: t.Any) -> None:
-    """crane pull writes docker's form with the registry's own compressed layers: the manifest is the only thing that it leaves out."""
-    name = f"{registry.host}/{repository}:v1"
-    succeed("oci_copy", {"src": f"oci:{source.layout.path}:v1", "dest": name, "dest_registry": {"plain_http": True}})
-    peer(peers.require("crane"), "pull", name, tmp_path / "crane.tar")
-    manifest, config = pulled(f"oci:{tmp_path}/crane.tar", tmp_path)
-    original = documents(pathlib.Path(source.layout.path), "v1")
-    assert config == original[1] and manifest["layers"] == original[0]["layers"]
+def test_one_of_two_images_by_name_and_by_place(image: pathlib.Path, tmp_path: pathlib.Path, peers: t.Any, registry: t.Any) -> None:
+    """crane puts several images into one archive, with compressed layers."""
+    crane, skopeo = peers.require("crane"), peers.require("skopeo")
+    names = [f"{registry.host}/side/{tmp_path.name.replace('_', '-')}:{tag}".lower() for tag in ("v1", "v2")]
+    for tag, name in zip(("v1", "v2"), names):
+        succeed("oci_copy", {"src": f"oci:{image}:{tag}", "dest": name, "dest_registry": HTTP})
+    peer(crane, "pull", "--insecure", *names, tmp_path / "saved.tar")
+    saved = f"docker-archive:{tmp_path}/saved.tar"
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        theirs, ours = both(folder, f"{saved}:{name}", {"src": f"{saved}:@{number}"}, skopeo)
+        expect_the_image(read(image, f"v{number + 1}"), theirs, ours)
+        assert ours.layer_types == {mediatype.OCI_LAYER_GZIP}
+        assert not succeed("oci_copy", {"src": saved, "src_ref": name, "dest": f"oci:{folder}/ours:v1"})["changed"]
+    message = fail("oci_copy", {"src": f"docker-archive:{tmp_path}/saved.tar", "dest": f"oci:{tmp_path}/ours:v1"})
+    assert "stands for 2 images: say which one is meant (@0" in message
 
 
-def test_an_oci_archive_of_several_images(source: Images, tmp_path: pathlib.Path, peers: t.Any) -> None:
+def test_a_place_in_a_layout(image: pathlib.Path, tmp_path: pathlib.Path, peers: t.Any) -> None:
+    """The layout's entries are counted from 0, as newer versions of skopeo do; the one of today's stable Debian does not know it."""
+    tar = tmp_path / "image.tar"
     for tag in ("v1", "v2"):
-        succeed("oci_copy", {"src": f"oci:{source.layout.path}:{tag}", "dest": f"oci-archive:{tmp_path}/both.tar:{tag}"})
-    for name, tag in (("v1", "v1"), ("v2", "v2"), ("@0", "v1"), ("@1", "v2")):
-        src = f"oci-archive:{tmp_path}/both.tar:{name}"
-        assert pulled(src, tmp_path, tag) == documents(pathlib.Path(source.layout.path), tag)
-        theirs = json.loads(peer(peers.require("skopeo"), "inspect", "--raw", f"oci:{source.layout.path}:{tag}"))
-        assert theirs == documents(tmp_path / "ours", tag)[0]
-    assert "no manifest @2" in fail("oci_copy", {"src": f"oci:{tmp_path}/both.tar:@2", "dest": f"oci:{tmp_path}/ours:x"})
+        succeed("oci_copy", {"src": f"oci:{image}:{tag}", "dest": f"oci-archive:{tar}:{tag}"})
+    for number, tag in enumerate(("v1", "v2")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        theirs, ours = both(folder, f"oci:{image}:{tag}", {"src": f"oci-archive:{tar}:@{number}"}, peers.require("skopeo"))
+        assert theirs == ours == read(image, tag)
+        assert not succeed("oci_copy", {"src": f"oci:{image}", "src_ref": tag, "dest": f"oci:{folder}/ours:v1"})["changed"]
 
 
-@pytest.mark.parametrize("program", ["gzip", "xz", "zstd"])
-def test_packed_by_the_usual_programs(program: str, source: Images, tmp_path: pathlib.Path) -> None:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is missing")
-    succeed("oci_copy", {"src": f"oci:{source.layout.path}:v1", "dest": f"oci-archive:{tmp_path}/x.tar:v1"})
-    with (tmp_path / "x.packed").open("wb") as packed:
-        subprocess.run([found, "--stdout", str(tmp_path / "x.tar")], stdout=packed, check=True)
-    assert pulled(f"oci-archive:{tmp_path}/x.packed:v1", tmp_path) == documents(pathlib.Path(source.layout.path), "v1")
-    message = fail("oci_copy", {"src": f"oci:{source.layout.path}:v2", "dest": f"oci-archive:{tmp_path}/x.packed:v2"})
-    assert f"the tar is {program}-compressed" in message
+PACKERS = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
 
 
-def test_docker_save(docker: t.Any, source: Images, registry: t.Any, tmp_path: pathlib.Path, repository: str) -> None:
-    """The real engine's archive, with the containerd store, of an image that it pulled from the registry."""
-    name = f"{registry.host}/{repository}:v1"
-    succeed("oci_copy", {"src": f"oci:{source.layout.path}:v1", "dest": name, "dest_registry": {"plain_http": True}})
-    peer("docker", "pull", "--quiet", name)
-    peer("docker", "save", "--output", tmp_path / "saved.tar", name)
-    original = documents(pathlib.Path(source.layout.path), "v1")
-    sources = ({"src": f"oci:{tmp_path}/saved.tar", "src_ref": name}, {"src": f"docker-archive:{tmp_path}/saved.tar:{name}"})
-    for arguments in sources:
-        succeed("oci_copy", {**arguments, "dest": f"oci:{tmp_path}/ours:v1"})
-        manifest, config = documents(tmp_path / "ours", "v1")
-        assert config == original[1] and manifest["config"]["digest"] == original[0]["config"]["digest"]
+@pytest.mark.parametrize("suffix", [*PACKERS, "zst"])
+def test_compressed_archives(suffix: str, image: pathlib.Path, tmp_path: pathlib.Path, peers: t.Any) -> None:
+    pack = PACKERS[suffix] if suffix in PACKERS else pytest.importorskip("zstandard").compress
+    skopeo = peers.require("skopeo")
+    peer(skopeo, *SKOPEO, f"oci:{image}:v1", f"docker-archive:{tmp_path}/saved.tar:app:v1")
+    peer(skopeo, *SKOPEO, f"oci:{image}:v1", f"oci-archive:{tmp_path}/layout.tar:v1")
+    for name, kind, ref in (("saved", "docker-archive", "app:v1"), ("layout", "oci-archive", "v1")):
+        packed = tmp_path / f"{name}.tar.{suffix}"
+        packed.write_bytes(pack((tmp_path / f"{name}.tar").read_bytes()))
+        folder = tmp_path / name
+        folder.mkdir()
+        plain = f"{kind}:{tmp_path}/{name}.tar:{ref}"
+        theirs, ours = both(folder, plain, {"src": f"{kind}:{packed}:{ref}"}, skopeo)
+        expect_the_image(read(image, "v1"), theirs, ours)
 
 
-def test_what_cannot_be_written_or_found(source: Images, tmp_path: pathlib.Path) -> None:
-    src = f"oci:{source.layout.path}:v1"
-    assert "can be read only" in fail("oci_copy", {"src": src, "dest": f"docker-archive:{tmp_path}/x.tar:v1"})
-    succeed("oci_copy", {"src": src, "dest": f"oci-archive:{tmp_path}/x.tar:v1"})
-    dest = f"oci:{tmp_path}/out:v1"
-    assert "was not written by docker save" in fail("oci_copy", {"src": f"docker-archive:{tmp_path}/x.tar", "dest": dest})
-    assert "no such file" in fail("oci_copy", {"src": f"docker-archive:{tmp_path}/absent.tar", "dest": dest})
+def test_it_is_pulled_from_and_not_written(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    message = fail("oci_copy", {"src": f"oci:{image}:v1", "dest": f"docker-archive:{tmp_path}/new.tar:app:v1"})
+    assert "docker-archive: is for sources" in message and "oci-archive:PATH:NAME" in message
+    assert not (tmp_path / "new.tar").exists()
+
+
+def test_one_that_is_still_to_be_made(tmp_path: pathlib.Path) -> None:
+    arguments = {"src": f"docker-archive:{tmp_path}/absent.tar:app:v1", "dest": f"oci:{tmp_path}/ours:v1"}
+    assert succeed("oci_copy", arguments, check=True)["changed"]
+    assert "no such file" in fail("oci_copy", arguments)
+
+
+def save(names: t.Sequence[str], path: pathlib.Path) -> None:
+    done = subprocess.run(["docker", "save", "-o", str(path), *names], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("docker")
+def test_what_docker_saves(image: pathlib.Path, tmp_path: pathlib.Path, peers: t.Any) -> None:
+    """The engine of today, whose archives are layouts too: its own manifest is the one that counts."""
+    for tag in ("v1", "v2"):
+        tar = tmp_path / f"{tag}.tar"
+        name = f"example.com/app:{tag}"
+        succeed("oci_copy", {"src": f"oci:{image}:{tag}", "dest": f"oci-archive:{tar}", "dest_ref": name})
+        subprocess.run(["docker", "load", "-i", str(tar)], check=True, capture_output=True, timeout=120)
+    save(["example.com/app:v1", "example.com/app:v2"], tmp_path / "saved.tar")
+    assert "manifest.json" in subprocess.run(["tar", "tf", str(tmp_path / "saved.tar")], capture_output=True, text=True, check=True).stdout
+    for number, tag in enumerate(("v1", "v2")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        name = f"example.com/app:{tag}"
+        ours_of = {"src": f"oci:{tmp_path}/saved.tar", "src_ref": name}
+        theirs, ours = both(folder, f"docker-archive:{tmp_path}/saved.tar:{name}", ours_of, peers.require("skopeo"))
+        expect_the_image(read(image, tag), theirs, ours)
+        assert ours.root == read(image, tag).root, "the digest that it had before Docker loaded it"
+    message = fail("oci_copy", {"src": f"oci:{tmp_path}/saved.tar", "dest": f"oci:{tmp_path}/ours:v1"})
+    assert "2" in message and "say which" in message

@@ -1,10 +1,11 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The same artifact by ``oras pull`` and by oci_pull: the same files. Where the two differ, the test says so and why."""
+"""One artifact, pulled by ``oras pull`` and by oci_pull: the same files, and where not, why not."""
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import stat
@@ -12,220 +13,242 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from oras_artifacts import HELM_CHART, HELM_CONFIG, Oras
-from support import Result, fail, succeed, tree_state
+from support import Result, fail, peer, succeed, tree_state
 
 HTTP = {"plain_http": True}
-# Kind, permission bits and content of a path.
 Tree = t.Dict[str, t.Tuple[str, int, t.Union[None, str, bytes]]]
 
 
+@pytest.fixture(name="oras")
+def _oras(peers: t.Any, tmp_path: pathlib.Path) -> Oras:
+    return Oras(peers.require("oras"), tmp_path / "work")
+
+
+@pytest.fixture(name="name")
+def _name(registry: t.Any, repository: str) -> str:
+    return f"{registry.host}/{repository}"
+
+
 def tree(root: pathlib.Path) -> Tree:
+    """Kind, permission bits and content of everything below a folder; links have no bits of their own."""
     found: Tree = {}
     for path in sorted(root.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
         if path.is_symlink():
-            # A link has no permissions of its own.
             found[str(path.relative_to(root))] = ("link", 0, os.readlink(path))
         else:
             found[str(path.relative_to(root))] = ("folder", mode, None) if path.is_dir() else ("file", mode, path.read_bytes())
     return found
 
 
-class Sides:
-    """``theirs`` and ``ours``: a folder for each. Every pull of ours is run twice, and the second one must change nothing."""
+class Both:
+    """The same pull twice, each into a folder of its own."""
 
     def __init__(self, oras: Oras, folder: pathlib.Path) -> None:
-        self.oras = oras
+        self._oras = oras
         self.theirs, self.ours = folder / "theirs", folder / "ours"
 
-    def oras_pull(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def pull(self, reference: str, theirs: t.Sequence[str] = (), **ours: t.Any) -> Result:
         self.theirs.mkdir(exist_ok=True)
-        command = [str(self.oras.program), "pull", "-o", ".", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.theirs, check=False, timeout=300)
-
-    def pull(self, reference: str, *theirs: str, **ours: t.Any) -> Result:
-        done = self.oras_pull("--plain-http", reference, *theirs)
-        assert done.returncode == 0, done.stdout + done.stderr
-        arguments = self.arguments(reference, **ours)
-        result = succeed("oci_pull", arguments)
+        peer(self._oras.program, "pull", "--plain-http", reference, "-o", self.theirs, *theirs, cwd=self._oras.work)
+        arguments = {"src": reference, "src_registry": HTTP, "dest": str(self.ours), **ours}
+        done = succeed("oci_pull", arguments)
         assert not succeed("oci_pull", arguments)["changed"]
-        return result
+        return done
 
-    def arguments(self, reference: str, **options: t.Any) -> t.Dict[str, t.Any]:
-        return {"src": reference, "src_registry": HTTP, "dest": str(self.ours), **options}
-
-    def same(self) -> Tree:
-        """What both have."""
-        found = tree(self.ours)
-        assert found == tree(self.theirs)
-        return found
+    def equal(self) -> None:
+        assert tree(self.ours) == tree(self.theirs) != {}
 
 
-@pytest.fixture(name="sides")
-def _sides(peers: t.Any, tmp_path: pathlib.Path) -> Sides:
-    return Sides(Oras(peers.require("oras"), tmp_path / "work"), tmp_path)
+@pytest.fixture(name="both")
+def _both(oras: Oras, tmp_path: pathlib.Path) -> Both:
+    return Both(oras, tmp_path)
 
 
-@pytest.fixture(name="repo")
-def _repo(registry: t.Any, repository: str) -> str:
-    return f"{registry.host}/{repository}"
+def make_tree(work: pathlib.Path) -> None:
+    (work / "assets" / "inner").mkdir(parents=True)
+    (work / "assets" / "inner" / "a.txt").write_text("a")
+    (work / "assets" / "run").write_text("#!/bin/sh\n")
+    (work / "assets" / "run").chmod(0o755)
+    (work / "assets" / "private").write_text("p")
+    (work / "assets" / "private").chmod(0o600)
+    (work / "assets" / "link").symlink_to("inner/a.txt")
 
 
-def test_files(sides: Sides, repo: str) -> None:
-    files = {"a.conf:text/plain": b"a", "etc/deep/b.conf": b"b", "again/a.conf": b"a", "empty": b"", "model.gguf": 20 * 1024 * 1024}
-    sides.oras.push(f"{repo}:v1", files)
-    sides.pull(f"{repo}:v1")
-    assert sorted(name for name, (kind, _mode, _content) in sides.same().items() if kind == "file") == sorted(
-        name.partition(":")[0] for name in files
-    )
+def test_files(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:v1", {"a.conf:text/plain": b"a", "etc/deep/b": b"b", "empty": b"", "big": 3 * 1024 * 1024})
+    both.pull(f"{name}:v1")
+    both.equal()
 
 
-def make_folder(path: pathlib.Path) -> None:
-    (path / "inner" / "empty").mkdir(parents=True)
-    for name, mode in {"inner/a.txt": 0o644, "run": 0o755, "private": 0o600, "readonly": 0o444}.items():
-        (path / name).write_text(name)
-        (path / name).chmod(mode)
-    (path / "link").symlink_to("inner/a.txt")
-    (path / "inner").chmod(0o750)
+def test_a_folder(oras: Oras, both: Both, name: str) -> None:
+    make_tree(oras.work)
+    oras.run("push", "--plain-http", f"{name}:v1", "assets/")
+    both.pull(f"{name}:v1")
+    both.equal()
+    assert os.access(both.ours / "assets" / "run", os.X_OK)
 
 
-def test_a_folder(sides: Sides, repo: str) -> None:
-    make_folder(sides.oras.work / "assets")
-    sides.oras.run("push", "--plain-http", f"{repo}:v1", "assets/")
-    sides.pull(f"{repo}:v1")
-    found = sides.same()
-    assert found["assets/run"] == ("file", 0o755, b"run") and found["assets/link"] == ("link", 0, "inner/a.txt")
-    assert found["assets/private"][1] == 0o600 and found["assets/inner"][1] == 0o750
-    os.utime(sides.theirs / "assets" / "run", ns=(0, 0))
-    before = tree_state(sides.theirs), tree_state(sides.ours)
-    sides.pull(f"{repo}:v1")
-    # oras writes every file again each time. What is equal we do not touch, so that nothing has to be reloaded.
-    assert tree_state(sides.theirs) != before[0] and tree_state(sides.ours) == before[1]
+def test_from_a_layout(oras: Oras, both: Both) -> None:
+    make_tree(oras.work)
+    oras.write({"a.conf": b"a"})
+    oras.run("push", "--oci-layout", "layout:v1", "a.conf", "assets/")
+    oras.run("pull", "--oci-layout", "layout:v1", "-o", str(both.theirs))
+    assert succeed("oci_pull", {"src": f"oci:{oras.work}/layout:v1", "dest": str(both.ours)})["changed"]
+    both.equal()
 
 
-def test_special_bits_of_a_folders_members(sides: Sides, repo: str) -> None:
-    make_folder(sides.oras.work / "assets")
-    (sides.oras.work / "assets" / "run").chmod(0o6777)
-    sides.oras.run("push", "--plain-http", f"{repo}:v1", "assets/")
-    sides.pull(f"{repo}:v1")
-    # oras leaves setuid and setgid to whoever made the artifact, less the umask. We give no stranger's file the rights of its owner.
-    assert (tree(sides.theirs)["assets/run"][1], tree(sides.ours)["assets/run"][1]) == (0o6755, 0o755)
+def test_the_config(oras: Oras, both: Both, name: str) -> None:
+    oras.write({"config.json": b'{"name":"mychart"}'})
+    oras.push(f"{name}:v1", {"chart.tgz": b"chart"}, "--config", f"config.json:{HELM_CONFIG}")
+    both.pull(f"{name}:v1", ("--config", "meta.json"), config="meta.json")
+    both.equal()
+    assert (both.ours / "meta.json").read_bytes() == b'{"name":"mychart"}'
 
 
-def test_from_a_layout(sides: Sides) -> None:
-    make_folder(sides.oras.work / "assets")
-    sides.oras.write({"a.conf": b"a"})
-    sides.oras.run("push", "--oci-layout", "layout:v1", "a.conf", "assets/")
-    layout = sides.oras.work / "layout"
-    assert sides.oras_pull("--oci-layout", f"{layout}:v1").returncode == 0
-    succeed("oci_pull", {"src": f"oci:{layout}:v1", "dest": str(sides.ours)})
-    assert "a.conf" in sides.same()
+def test_the_subject(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:v1", {"program": b"\x7fELF"})
+    oras.attach(f"{name}:sbom", f"{name}:v1", {"sbom.json": b"{}\n"})
+    both.pull(f"{name}:sbom")
+    both.equal()
+    assert os.listdir(both.ours) == ["sbom.json"]
+    both.pull(f"{name}:sbom", ("--include-subject",), include_subject=True)
+    both.equal()
+    assert sorted(os.listdir(both.ours)) == ["program", "sbom.json"]
 
 
-def test_the_config(sides: Sides, repo: str) -> None:
-    sides.oras.write({"config.json": b'{"name":"mychart"}'})
-    sides.oras.push(f"{repo}:v1", {"chart.tgz": b"chart"}, "--config", f"config.json:{HELM_CONFIG}")
-    sides.pull(f"{repo}:v1")
-    assert list(sides.same()) == ["chart.tgz"], "unasked neither writes it"
-    sides.pull(f"{repo}:v1", "--config", "meta/config.json", config="meta/config.json")
-    assert sides.same()["meta/config.json"][2] == b'{"name":"mychart"}'
-
-
-def test_the_empty_config(sides: Sides, repo: str) -> None:
-    sides.oras.push(f"{repo}:v1", {"a": b"a"})
-    sides.pull(f"{repo}:v1", "--config", "config.json", config="config.json")
-    assert sides.same()["config.json"][2] == b"{}"
-
-
-def test_the_subject(sides: Sides, repo: str) -> None:
-    sides.oras.push(f"{repo}:v1", {"program": b"\x7fELF"})
-    sides.oras.attach(f"{repo}:sbom", f"{repo}:v1", {"sbom.json": b"{}\n"})
-    sides.oras.attach(f"{repo}:signature", f"{repo}:sbom", {"signature": b"!"})
-    sides.pull(f"{repo}:signature")
-    assert list(sides.same()) == ["signature"]
-    sides.pull(f"{repo}:signature", "--include-subject", include_subject=True)
-    assert list(sides.same()) == ["program", "sbom.json", "signature"]
-
-
-def push_platforms(sides: Sides, repo: str, title: str) -> None:
+def test_a_platform(oras: Oras, both: Both, name: str) -> None:
     for architecture in ("amd64", "arm64"):
-        sides.oras.push(f"{repo}:{architecture}", {title.format(architecture): architecture.encode()})
-    sides.oras.index(f"{repo}:v1", {f"linux/{architecture}": f"{repo}:{architecture}" for architecture in ("amd64", "arm64")})
+        oras.push(f"{name}:{architecture}", {"tool": architecture.encode()})
+    oras.index(f"{name}:v1", {f"linux/{architecture}": f"{name}:{architecture}" for architecture in ("amd64", "arm64")})
+    done = both.pull(f"{name}:v1", ("--platform", "linux/arm64"), platform="linux/arm64")
+    both.equal()
+    assert (both.ours / "tool").read_bytes() == b"arm64" and done["manifest_digest"] == oras.descriptor(f"{name}:arm64")["digest"]
+    message = fail("oci_pull", {"src": f"{name}:v1", "src_registry": HTTP, "dest": str(both.ours / "all")})
+    assert "stands for two contents" in message and "platform" in message
+    # oras gives up as well, but not before it has written one of the two: which one is chance.
+    done_all = subprocess.run(
+        [oras.program, "pull", "--plain-http", f"{name}:v1", "-o", both.theirs / "all"], capture_output=True, text=True, check=False
+    )
+    assert done_all.returncode != 0 and "duplicate name" in done_all.stderr
+    assert not (both.ours / "all").exists()
 
 
-def test_a_platform(sides: Sides, repo: str) -> None:
-    push_platforms(sides, repo, "tool")
-    result = sides.pull(f"{repo}:v1", "--platform", "linux/arm64", platform="linux/arm64")
-    assert sides.same()["tool"][2] == b"arm64"
-    assert result["manifest_digest"] == sides.oras.descriptor(f"{repo}:arm64")["digest"]
-    assert result["digest"] == sides.oras.descriptor(f"{repo}:v1")["digest"]
+def test_an_index_of_different_files(oras: Oras, both: Both, name: str) -> None:
+    for architecture in ("amd64", "arm64"):
+        oras.push(f"{name}:{architecture}", {f"tool-{architecture}": architecture.encode()})
+    oras.index(f"{name}:v1", {f"linux/{architecture}": f"{name}:{architecture}" for architecture in ("amd64", "arm64")})
+    both.pull(f"{name}:v1")
+    both.equal()
 
 
-def test_a_platform_that_is_not_there(sides: Sides, repo: str) -> None:
-    push_platforms(sides, repo, "tool")
-    assert sides.oras_pull("--plain-http", f"{repo}:v1", "--platform", "linux/s390x").returncode != 0
-    message = fail("oci_pull", sides.arguments(f"{repo}:v1", platform="linux/s390x"))
-    assert "linux/s390x" in message and "it has linux/amd64, linux/arm64" in message
-    assert tree(sides.theirs) == tree(sides.ours) == {}
+def test_an_untitled_layer(oras: Oras, both: Both, name: str) -> None:
+    """oras leaves it out and says how to copy it; names gives it a file in the same task."""
+    oras.push_untitled(f"{name}:v1", {f"chart.tgz:{HELM_CHART}": b"chart"})
+    skipped = both.pull(f"{name}:v1")
+    assert tree(both.theirs) == {} and not both.ours.exists() and HELM_CHART in skipped["msg"]
+    both.pull(f"{name}:v1", names={HELM_CHART: "mychart.tgz"})
+    assert tree(both.theirs) == {} and (both.ours / "mychart.tgz").read_bytes() == b"chart"
 
 
-def test_all_of_an_index(sides: Sides, repo: str) -> None:
-    push_platforms(sides, repo, "tool-{}")
-    sides.pull(f"{repo}:v1")
-    assert list(sides.same()) == ["tool-amd64", "tool-arm64"]
+def test_what_is_equal_is_left_alone(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:v1", {"a": b"1"})
+    both.pull(f"{name}:v1")
+    before = tree_state(both.theirs), tree_state(both.ours)
+    both.pull(f"{name}:v1")
+    # oras writes every file again on each pull; we compare first.
+    assert tree_state(both.theirs) != before[0] and tree_state(both.ours) == before[1]
 
 
-def test_one_title_with_two_contents(sides: Sides, repo: str) -> None:
-    push_platforms(sides, repo, "tool")
-    theirs = sides.oras_pull("--plain-http", f"{repo}:v1")
-    assert theirs.returncode != 0 and "duplicate name" in theirs.stderr
-    message = fail("oci_pull", sides.arguments(f"{repo}:v1"))
-    assert "'tool' stands for two contents" in message and "choose one with platform" in message
-    # All titles are judged before the first file: where oras may have written one of the two, we have written none.
-    assert not sides.ours.exists()
-
-
-def test_an_untitled_layer(sides: Sides, repo: str) -> None:
-    sides.oras.push_untitled(f"{repo}:v1", {f"chart.tgz:{HELM_CHART}": b"chart"})
-    skipped = sides.pull(f"{repo}:v1")
-    assert sides.same() == {} and HELM_CHART in skipped["msg"] and len(skipped["skipped_layers"]) == 1
-    # oras has no way to name it; its users copy to a layout and look for the blob.
-    sides.pull(f"{repo}:v1", names={HELM_CHART: "mychart.tgz"})
-    assert tree(sides.theirs) == {} and tree(sides.ours)["mychart.tgz"][2] == b"chart"
-
-
-def test_a_part_of_the_files(sides: Sides, repo: str) -> None:
-    sides.oras.push(f"{repo}:v1", {"a.conf": b"a", "etc/b.conf": b"b", "page:text/html": b"<p>"})
-    sides.pull(f"{repo}:v1", include=["**/*.conf"], exclude=["a.*"])
-    # oras pulls all or nothing.
-    assert [name for name, entry in tree(sides.ours).items() if entry[0] == "file"] == ["etc/b.conf"]
-    everything = tree(sides.theirs)
-    assert {"a.conf", "etc/b.conf", "page"} <= everything.keys() and everything["etc/b.conf"] == tree(sides.ours)["etc/b.conf"]
-
-
-def test_content_that_is_not_its_digests(sides: Sides) -> None:
-    sides.oras.write({"a": b"new content"})
-    sides.oras.run("push", "--oci-layout", "layout:v1", "a")
-    layout = sides.oras.work / "layout"
-    blob = next(path for path in (layout / "blobs" / "sha256").iterdir() if path.read_bytes() == b"new content")
-    blob.chmod(0o644)
-    blob.write_bytes(b"bad content")
-    for folder in (sides.theirs, sides.ours):
+def test_content_that_is_not_what_it_should_be(oras: Oras, both: Both) -> None:
+    """oras truncates the file under its own name and then verifies what it wrote; we verify first."""
+    oras.write({"a": b"new content"})
+    oras.run("push", "--oci-layout", "layout:v1", "a")
+    layout = Layout(str(oras.work / "layout"))
+    document = json.loads(layout.fetch_bytes(layout.resolve("v1")))
+    digest = document["layers"][0]["digest"]
+    (oras.work / "layout" / "blobs" / "sha256" / digest.partition(":")[2]).write_bytes(b"bad content")
+    for folder in (both.theirs, both.ours):
         folder.mkdir()
-        (folder / "a").write_bytes(b"old content")
-    assert sides.oras_pull("--oci-layout", f"{layout}:v1").returncode != 0
-    assert blob.name in fail("oci_pull", {"src": f"oci:{layout}:v1", "dest": str(sides.ours)})
-    # oras truncates the file, writes to it, and verifies at last. We verify before the file gets its name.
-    assert tree(sides.theirs)["a"][2] == b"bad content" and tree(sides.ours)["a"][2] == b"old content"
+        (folder / "a").write_bytes(b"old")
+    command = [oras.program, "pull", "--oci-layout", "layout:v1", "-o", both.theirs]
+    assert subprocess.run(command, capture_output=True, cwd=oras.work, check=False).returncode != 0
+    assert digest in fail("oci_pull", {"src": f"oci:{oras.work}/layout:v1", "dest": str(both.ours)})
+    assert (both.theirs / "a").read_bytes() == b"bad content"
+    assert (both.ours / "a").read_bytes() == b"old" and os.listdir(both.ours) == ["a"]
 
 
-def test_a_link_on_the_way(sides: Sides, repo: str) -> None:
-    sides.oras.push(f"{repo}:v1", {"etc/a": b"1"})
-    for folder in (sides.theirs, sides.ours):
+def test_a_link_on_the_path(oras: Oras, both: Both, name: str, tmp_path: pathlib.Path) -> None:
+    """oras follows a link within the folder; we follow none, because what it leads to can change between look and write."""
+    oras.push(f"{name}:v1", {"etc/a": b"1"})
+    for folder in (both.theirs, both.ours):
         (folder / "real").mkdir(parents=True)
         (folder / "etc").symlink_to("real")
-    assert sides.oras_pull("--plain-http", f"{repo}:v1").returncode == 0
-    # oras follows a link that stays in the folder. We follow none: another process may turn it while we write.
-    assert "etc is a link" in fail("oci_pull", sides.arguments(f"{repo}:v1"))
-    assert "real/a" in tree(sides.theirs) and "real/a" not in tree(sides.ours)
+    peer(oras.program, "pull", "--plain-http", f"{name}:v1", "-o", both.theirs)
+    assert (both.theirs / "real" / "a").read_bytes() == b"1"
+    assert "etc is a link" in fail("oci_pull", {"src": f"{name}:v1", "src_registry": HTTP, "dest": str(both.ours)})
+    assert os.listdir(both.ours / "real") == []
+
+
+def test_what_a_newer_version_no_longer_has(oras: Oras, both: Both, name: str) -> None:
+    """oras leaves every file of an older version there; so do we, until prune is asked for."""
+    oras.push(f"{name}:v1", {"keep": b"1", "old/file": b"2"})
+    oras.push(f"{name}:v2", {"keep": b"new"})
+    both.pull(f"{name}:v1")
+    both.pull(f"{name}:v2")
+    both.equal()
+    (both.ours / "mine").write_bytes(b"mine")
+    pruned = both.pull(f"{name}:v2", prune=True, backup=True)
+    assert pruned["removed"] == [f"{both.ours}/old/file"] and len(pruned["backup_files"]) == 1
+    assert (both.ours / "mine").exists() and (both.theirs / "old" / "file").exists()
+
+
+def test_special_bits_of_a_folders_members(oras: Oras, both: Both, name: str) -> None:
+    make_tree(oras.work)
+    (oras.work / "assets" / "run").chmod(0o6777)
+    oras.run("push", "--plain-http", f"{name}:v1", "assets/")
+    both.pull(f"{name}:v1")
+    # oras keeps setuid and setgid. We give what a stranger made no rights of whoever pulls it.
+    assert tree(both.theirs)["assets/run"][1] & 0o6000 == 0o6000 and tree(both.ours)["assets/run"][1] == 0o755
+
+
+def test_the_empty_config(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:v1", {"a": b"a"})
+    both.pull(f"{name}:v1")
+    both.equal()
+    both.pull(f"{name}:v1", ("--config", "config.json"), config="config.json")
+    both.equal()
+    assert (both.ours / "config.json").read_bytes() == b"{}"
+
+
+def test_a_part_of_the_files(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:v1", {"a.conf": b"a", "etc/b.conf": b"a", "page:text/html": b"<p>"})
+    both.pull(f"{name}:v1", include=["**/*.conf"], exclude=["a.*"])
+    # oras pulls all or nothing.
+    assert list(tree(both.theirs)) == ["a.conf", "etc", "etc/b.conf", "page"] and list(tree(both.ours)) == ["etc", "etc/b.conf"]
+    both.pull(f"{name}:v1")
+    both.equal()
+
+
+def test_a_platform_that_is_not_there(oras: Oras, both: Both, name: str) -> None:
+    oras.push(f"{name}:amd64", {"tool": b"amd64"})
+    oras.index(f"{name}:v1", {"linux/amd64": f"{name}:amd64"})
+    command = [oras.program, "pull", "--plain-http", f"{name}:v1", "-o", both.theirs, "--platform", "linux/s390x"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+    message = fail("oci_pull", {"src": f"{name}:v1", "src_registry": HTTP, "dest": str(both.ours), "platform": "linux/s390x"})
+    assert "has nothing for linux/s390x (it has linux/amd64)" in message and not both.ours.exists()
+
+
+def test_the_platform_of_a_subject(oras: Oras, both: Both, name: str) -> None:
+    for architecture in ("amd64", "arm64"):
+        oras.push(f"{name}:{architecture}", {"tool": architecture.encode()})
+    oras.index(f"{name}:v1", {f"linux/{architecture}": f"{name}:{architecture}" for architecture in ("amd64", "arm64")})
+    oras.attach(f"{name}:signature", f"{name}:v1", {"signature": b"!"})
+    command = [oras.program, "pull", "--plain-http", f"{name}:signature", "-o", both.theirs, "--include-subject"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+    # oras wants all platforms of what is signed, and they have one file name. We take the one that is asked for.
+    options = {"src": f"{name}:signature", "src_registry": HTTP, "dest": str(both.ours), "include_subject": True}
+    assert succeed("oci_pull", {**options, "platform": "linux/arm64"})["changed"]
+    assert (both.ours / "tool").read_bytes() == b"arm64" and (both.ours / "signature").read_bytes() == b"!"

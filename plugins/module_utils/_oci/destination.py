@@ -10,16 +10,21 @@ import contextlib
 import os
 import stat
 import threading
+import time
 import typing as t
 
 from .content.beneath import (
+    TEMP_PREFIX,
     NewFile,
     default_mode,
     folder,
     folder_beneath,
     open_beneath,
+    remove_empty,
+    remove_file,
     replace_link,
     scratch_file,
+    second_name,
     stat_beneath,
     sweep,
 )
@@ -63,13 +68,16 @@ class Found(t.NamedTuple):
 class Destination:
     """Paths below ``path``, given by their parts; none is ever reached through a link.
 
-    ``mode``: the permission bits of every file that is written, whatever else is said. May be used from several threads.
+    ``mode``: the permission bits of every file that is written, whatever else is said. With ``backup`` a file that is replaced or
+    removed stays beside its place under another name; ``backups`` has those paths. May be used from several threads.
     """
 
-    def __init__(self, path: str, mode: t.Optional[int] = None) -> None:
+    def __init__(self, path: str, mode: t.Optional[int] = None, backup: bool = False) -> None:
         self.path = os.path.abspath(path)
         self.location = f"destination {self.path}"
         self._mode = mode
+        self._backup = backup
+        self.backups: t.List[str] = []
         # The umask is read here, before there are threads.
         self._new_mode = default_mode()
         self._digests: t.Dict[t.Tuple[t.Any, ...], Digest] = {}
@@ -122,6 +130,7 @@ class Destination:
             if old is not None and stat.S_ISREG(old.st_mode):
                 with contextlib.suppress(PermissionError):
                     os.fchown(new.fd, old.st_uid, old.st_gid)
+            self._keep(parent, parts, old)
             new.commit(parts[-1])
 
     def _mode_for(self, old: t.Optional[os.stat_result], mode: t.Optional[int]) -> int:
@@ -147,7 +156,32 @@ class Destination:
     def make_link(self, parts: Parts, target: str) -> None:
         """Put a symlink there, in place of what is not a folder."""
         with self._doing("linking", parts), self._parent(parts) as parent:
+            self._keep(parent, parts, stat_beneath(parent, parts[-1]))
             replace_link(parent, parts[-1], target)
+
+    def remove(self, parts: Parts, is_folder: bool) -> None:
+        """Remove a file or link, or a folder unless something new is in it."""
+        with self._doing("removing", parts), folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
+            if is_folder:
+                # Nothing writes into it any more, so nothing else would remove what a killed pull left there.
+                with contextlib.suppress(NotFoundError), folder_beneath(parent, parts[-1:]) as inner:
+                    sweep(inner)
+                remove_empty(parent, parts[-1])
+                return
+            self._keep(parent, parts, stat_beneath(parent, parts[-1]))
+            remove_file(parent, parts[-1])
+
+    def names(self, parts: Parts) -> t.List[str]:
+        """What is in a folder, without the temporary files of pulls."""
+        with self._doing("listing", parts), folder(self.path) as root, folder_beneath(root, parts) as listed:
+            return [name for name in os.listdir(listed) if not name.startswith(TEMP_PREFIX)]
+
+    def _keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
+        """Give what is about to go a second name, as Ansible's modules name backups."""
+        if self._backup and old is not None and stat.S_ISREG(old.st_mode):
+            name = f"{parts[-1]}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
+            second_name(parent, parts[-1], name)
+            self.backups.append(os.path.join(self.path, *parts[:-1], name))
 
     def set_mode(self, parts: Parts, mode: int) -> None:
         """Give a file these permission bits, less the umask."""

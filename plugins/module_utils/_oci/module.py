@@ -13,10 +13,10 @@ import typing as t
 from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
-from .content.docker_archive import SavedImages
 from .content.layout import Layout
+from .content.tar_source import TarSource
 from .registry.options import RegistryOptions
-from .registry.repository import Repository, open_repository
+from .registry.repository import open_repository
 from .registry.transport import MissingRequests
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
@@ -114,7 +114,7 @@ def open_target(
     module: AnsibleModule, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
 ) -> t.Tuple[reference.Reference, Target]:
     """What ``text`` names, to write to; nothing is created yet."""
-    return _open_side(module, "destination", text, ref, options)
+    return t.cast("t.Tuple[reference.Reference, Target]", _open_side(module, "destination", text, ref, options))
 
 
 def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, Archive]:
@@ -133,29 +133,29 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
 
 def _open_side(
     module: AnsibleModule, side: str, text: str, ref: t.Optional[str], options: t.Optional[t.Dict[str, t.Any]]
-) -> t.Tuple[reference.Reference, t.Any]:
-    """The reference and its store, which names the side in its errors."""
+) -> t.Tuple[reference.Reference, Source]:
+    """The reference and its store, which names the side in its errors; of a destination a Target."""
     with located(f"{side} {text}"):
         parsed = reference.parse(text, ref)
-        store: t.Union[Layout, Archive, SavedImages, Repository]
+        store: Source
         if isinstance(parsed, reference.RegistryReference):
             found = _options_for(module, parsed, options)
             store = open_repository(parsed, found, module.warn, writing=side == "destination")
         elif options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
+        elif side != "destination":
+            store = _readable(parsed)
+        elif parsed.docker:
+            raise InvalidError("docker-archive: is for sources; docker load reads a layout tar too, which is written oci-archive:PATH:NAME")
         else:
-            store = _open_path(parsed, side)
+            store = open_layout(parsed.path, parsed.archive)
         store.location = f"{side} {parsed}"
         return parsed, store
 
 
-def _open_path(parsed: reference.LayoutReference, side: str) -> t.Union[Layout, Archive, SavedImages]:
-    if side == "destination" and parsed.docker:
-        raise InvalidError("what docker save writes can be read only: write an oci-archive:, which docker load takes as well")
+def _readable(parsed: reference.LayoutReference) -> Source:
     store = open_layout(parsed.path, parsed.archive)
-    if side != "destination" and isinstance(store, Archive):
-        return SavedImages(store.path, parsed.docker)
-    return store
+    return TarSource(store.path, parsed.docker) if isinstance(store, Archive) else store
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:

@@ -6,6 +6,8 @@
 
 A cache outside the destination, never needed for a right result: manifests are verified when they are taken from it, and files
 are compared with what really stands on disk. Losing it costs the manifests' GETs, and reading a folder's layer to compare.
+
+It also names what pulls wrote, by their source: what may be pruned later. Losing that means that nothing is removed.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ from .listing import CONTENT_DIGEST, Listing, Member
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import OCIError
+from .titles import Parts
 
 _VERSION = 1
 _KEPT_PULLS = 3
+FOLDER = "folder"
+_LINK = "-> "
+# What was written, by path: the digest of a file, ``-> `` and the target of a link, FOLDER.
+Record = t.Dict[Parts, str]
 
 
 class Receipt:
@@ -34,7 +41,9 @@ class Receipt:
         self._file = CacheFile("pull", os.fsencode(destination))
         self._warn = warn
         self._stored = self._load()
-        self._pulls: t.Dict[str, t.Any] = dict(self._stored)
+        self._pulls: t.Dict[str, t.Any] = dict(self._stored["pulls"])
+        self._written: t.Dict[str, t.Any] = dict(self._stored["written"])
+        self._warned = False
 
     def root(self, digest: Digest) -> t.Optional[Descriptor]:
         """The descriptor of a root that was pulled before."""
@@ -61,6 +70,24 @@ class Receipt:
                     return tuple(Member(tuple(path), *rest) for path, *rest in rows)
         return None
 
+    def written(self, name: str) -> t.Optional[Record]:
+        """What pulls from the source ``name`` wrote; None when nothing is known of any."""
+        rows = self._written.get(name)
+        return _record(rows) if isinstance(rows, dict) else None
+
+    def written_by_others(self, name: str) -> t.Set[Parts]:
+        """The paths that pulls from other sources wrote."""
+        return {parts for other, rows in self._written.items() if other != name and isinstance(rows, dict) for parts in _record(rows)}
+
+    def note(self, name: str, record: Record) -> None:
+        """Let ``remember`` store this as what pulls from the source wrote."""
+        self._written = {**self._written, name: {"/".join(parts): what for parts, what in record.items()}}
+
+    def write_down(self, name: str, record: Record) -> None:
+        """As ``note``, at once."""
+        self.note(name, record)
+        self._store()
+
     def remember(
         self, root: Descriptor, manifests: t.Mapping[Digest, bytes], folders: t.Mapping[t.Tuple[Descriptor, str], Listing]
     ) -> None:
@@ -72,28 +99,46 @@ class Receipt:
             "folders": {_folder_key(desc, title): [list(member) for member in rows] for (desc, title), rows in folders.items()},
         }
         self._pulls = dict(list(self._pulls.items())[-_KEPT_PULLS:])
+        self._store()
+
+    def _store(self) -> None:
+        """Nothing is written when that changes nothing."""
+        document = {"version": _VERSION, "pulls": dict(self._pulls), "written": self._written}
         # Compared as JSON: tuples and lists are one there.
-        if dumps(self._document(self._pulls)) != dumps(self._document(self._stored)):
-            self._save()
+        if dumps(document) != dumps(self._stored):
+            self._save(document)
 
     def _load(self) -> t.Dict[str, t.Any]:
+        """``written`` is absent in what an older release stored."""
         with contextlib.suppress(*DAMAGE):
             document = self._file.load()
-            return dict(document["pulls"]) if document.get("version") == _VERSION else {}
-        return {}
+            if document.get("version") == _VERSION:
+                return {"version": _VERSION, "pulls": dict(document["pulls"]), "written": dict(document.get("written", {}))}
+        return {"version": _VERSION, "pulls": {}, "written": {}}
 
-    def _save(self) -> None:
+    def _save(self, document: t.Dict[str, t.Any]) -> None:
         try:
-            self._file.save(self._document(self._pulls))
+            self._file.save(document)
+            self._stored = document
         except (OCIError, OSError) as error:
-            self._warn(
-                f"what this pull learned could not be stored in {self._file.folder} ({error}): the next run will read manifests again. "
-                "Another place can be named by XDG_CACHE_HOME."
-            )
+            if not self._warned:
+                self._warn(
+                    f"what this pull learned could not be stored in {self._file.folder} ({error}): the next run will read manifests "
+                    "again, and cannot prune. Another place can be named by XDG_CACHE_HOME."
+                )
+            self._warned = True
 
-    @staticmethod
-    def _document(pulls: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-        return {"version": _VERSION, "pulls": pulls}
+
+def _record(rows: t.Mapping[str, t.Any]) -> Record:
+    """Without what is no plain path below the folder, or not in the words of a record."""
+    found = {tuple(path.split("/")): what for path, what in rows.items() if isinstance(what, str) and _is_word(what)}
+    return {parts: what for parts, what in found.items() if not any(part in ("", ".", "..") or "\0" in part for part in parts)}
+
+
+def _is_word(what: str) -> bool:
+    with contextlib.suppress(OCIError):
+        return what == FOLDER or what.startswith(_LINK) or bool(Digest(what))
+    return False
 
 
 def _folder_key(desc: Descriptor, title: str) -> str:

@@ -23,6 +23,7 @@ from .destination import Destination, Found, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member, contents
 from .plaintar import Limits
+from .receipt import FOLDER
 from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
@@ -78,7 +79,10 @@ class UnpackPlan:
 
 @dataclass(frozen=True)
 class Pull:
-    """The parts that plan and apply work with. ``modes``: whether a file of a folder has to have its member's execute bit."""
+    """The parts that plan and apply work with. ``modes``: whether a file of a folder has to have its member's execute bit.
+
+    ``announce`` is told the plan that is carried out, before the first file is written.
+    """
 
     src: Fetcher
     selection: Selection
@@ -86,6 +90,7 @@ class Pull:
     blobs: FolderBlobs
     limits: Limits = Limits()
     modes: bool = True
+    announce: t.Callable[[Pull, UnpackPlan], None] = lambda pull, plan: None
 
 
 def plan_unpack(pull: Pull) -> UnpackPlan:
@@ -101,7 +106,7 @@ def plan_unpack(pull: Pull) -> UnpackPlan:
 def _plan_file(pull: Pull, item: Item) -> ItemPlan:
     found = pull.destination.look(item.parts)
     refuse_folder(found, item.parts, pull.destination.location)
-    before, after = _shown(pull, item.parts, found, item.desc.digest.algorithm), str(item.desc.digest)
+    before, after = shown(pull, item.parts, found, item.desc.digest.algorithm), str(item.desc.digest)
     return ItemPlan(item, before != after, before != after, (Line(item.title, before, after),))
 
 
@@ -118,7 +123,7 @@ def _plan_folder(pull: Pull, item: Item) -> ItemPlan:
     differences = tuple(_differences(pull, item, listing if listing is not None else pull.blobs.read(item)))
     if not differences:
         return ItemPlan(item, False, False, (Line(title, digest, digest),))
-    lines = [Line("/".join((*item.parts, *member.path)), before, _wanted(member)) for member, before, _content in differences]
+    lines = [Line("/".join((*item.parts, *member.path)), before, wanted_text(member)) for member, before, _content in differences]
     return ItemPlan(item, True, any(one.content and not one.member.link for one in differences), tuple(lines))
 
 
@@ -134,9 +139,9 @@ def _differences(pull: Pull, item: Item, listing: Listing) -> t.Iterator[Differe
                 yield Difference(member, "absent", False)
             continue
         refuse_folder(found, parts, pull.destination.location)
-        before = _shown(pull, parts, found)
+        before = shown(pull, parts, found)
         if member.kind == tar.SYMLINK:
-            if before != _wanted(member):
+            if before != wanted_text(member):
                 yield Difference(member, before, False)
         elif before != f"sha256:{member.sha256}":
             yield Difference(member, before, True)
@@ -144,8 +149,10 @@ def _differences(pull: Pull, item: Item, listing: Listing) -> t.Iterator[Differe
             yield Difference(member, f"{before} mode {found.mode:04o}", False)
 
 
-def _shown(pull: Pull, parts: Parts, found: Found, algorithm: str = "sha256") -> str:
-    """What stands there, in the words of the diff; for a file that is its digest."""
+def shown(pull: Pull, parts: Parts, found: Found, algorithm: str = "sha256") -> str:
+    """What stands there, in the words of the diff and of the receipt; for a file that is its digest."""
+    if found.is_folder:
+        return FOLDER
     if found.is_link:
         return f"-> {found.link}"
     if found.is_file:
@@ -153,10 +160,11 @@ def _shown(pull: Pull, parts: Parts, found: Found, algorithm: str = "sha256") ->
     return "absent" if found.stat is None else "neither file nor folder"
 
 
-def _wanted(member: Member) -> str:
+def wanted_text(member: Member) -> str:
+    """What is to stand there, in the same words."""
     if member.kind == tar.SYMLINK:
         return f"-> {member.link}"
-    return "folder" if member.kind == tar.DIRECTORY else f"sha256:{member.sha256}"
+    return FOLDER if member.kind == tar.DIRECTORY else f"sha256:{member.sha256}"
 
 
 def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCURRENCY) -> UnpackPlan:
@@ -169,6 +177,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
     with pull.destination.writing():
         plan = plan_unpack(pull)
         _read_folders(pull, plan, concurrency, stop)
+        pull.announce(pull, plan)
         jobs = [*_file_jobs(pull, plan, stop), *_folder_jobs(pull, plan)]
         run_all(_stopping(stop, lambda job: job()), jobs, concurrency, stop)
     return plan

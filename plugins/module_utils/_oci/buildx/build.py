@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ..cache import CacheFile
 from ..content.beneath import NewFile, default_mode, folder
 from ..spec import reference, strictjson
-from ..spec.errors import storage_errors
+from ..spec.errors import NotFoundError, storage_errors
 from . import inputs as parts
 from . import report
 from .cli import Buildx
@@ -103,8 +103,7 @@ def plan_build(
 
 def _reasons(definition: Definition, record: Record, now: Inputs, bases: t.Mapping[str, str], rebuild_always: bool) -> t.List[str]:
     always = ["rebuild is always"] if rebuild_always else []
-    if definition.is_remote and not definition.is_pinned:
-        always.append(f"the context {definition.context} is not pinned to a commit: it may have changed")
+    always += [f"the context {context} is not pinned to a commit: it may have changed" for context in definition.moving_contexts]
     if record.inputs is None:
         return [*always, "no earlier build of these outputs is known"]
     moved = [f"base image {name}: {record.bases[name]} is now {digest}" for name, digest in bases.items() if record.bases[name] != digest]
@@ -137,14 +136,19 @@ def apply_build(plan: BuildPlan, definition: Definition, places: t.Sequence[Plac
         dests = [stack.enter_context(place.receiving()) for place in places]
         answer = buildx.call(*definition.arguments(dests, metadata, pinned), environment=definition.environment())
         if answer.code != 0:
-            values = [secret.value for secret in definition.secrets if secret.value]
-            raise report.failure(answer.err or answer.out, values)
+            raise report.failure(answer.err or answer.out, [line for secret in definition.secrets for line in parts.telling_lines(secret)])
         replaced = [place.keep() for place in places]
         told = _read_file(metadata)
     known = strictjson.load_object(told, "BuildKit's metadata file")
     after = tuple(place.names() for place in places)
-    bases = pinned and plan.bases or report.base_images(known)
+    bases = {**report.pinned_images(known, plan.bases if pin_bases else {}), **report.base_images(known)}
     return Built(after, any(replaced) or after != plan.before, tuple(report.warnings(known)), bases, told)
+
+
+def must_have_folder(path: str, what: str) -> None:
+    """For a file that is written after the build: said before it."""
+    if not os.path.isdir(os.path.dirname(os.path.abspath(os.path.expanduser(path)))):
+        raise NotFoundError(f"{what}: no such folder: {os.path.dirname(path)}")
 
 
 def write_file(path: str, content: bytes) -> None:

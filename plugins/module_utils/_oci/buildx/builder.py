@@ -162,8 +162,8 @@ def plan_present(wanted: Wanted, found: t.Optional[Instance], declared: Declared
     differs = before != after
     status = found.status if found is not None else ""
     return Plan(
-        before=before,
-        after=after,
+        before={**before, **(_states(wanted, found.status, found.current) if found is not None else {})},
+        after={**after, **_states(wanted, RUNNING, True)},
         remove=found is not None and differs,
         create=differs,
         start=wanted.bootstrap and (differs or status != RUNNING),
@@ -179,7 +179,8 @@ def _plan_docker(wanted: Wanted, found: t.Optional[Instance]) -> Plan:
         )
     if found.status != RUNNING:
         raise ToolError(f"the engine of builder {wanted.name} is {found.status or 'not reached'}: start it, or name its docker_host")
-    return Plan(_named(wanted), _named(wanted), use=wanted.default and not found.current)
+    before, after = ({**_named(wanted), **_states(wanted, RUNNING, current)} for current in (found.current, True))
+    return Plan(before, after, use=wanted.default and not found.current)
 
 
 def plan_absent(name: str, found: t.Optional[Instance]) -> Plan:
@@ -236,6 +237,12 @@ def _quoted(text: str) -> str:
 
 def _named(wanted: Wanted) -> t.Dict[str, str]:
     return {"name": wanted.name, "driver": wanted.driver}
+
+
+def _states(wanted: Wanted, status: str, current: bool) -> t.Dict[str, str]:
+    """What is declared beside the instance's options: that it runs, that it is the current one."""
+    parts = {"status": (wanted.bootstrap, status), "default": (wanted.default, "yes" if current else "no")}
+    return {name: text for name, (declared, text) in parts.items() if declared}
 
 
 def _texts(wanted: Wanted) -> t.Dict[str, str]:

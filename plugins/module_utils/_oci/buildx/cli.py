@@ -38,6 +38,9 @@ class Buildx:
         self._run_command = run_command
         self._program = _program(cli)
         self._environment = {"NO_COLOR": "1", "BUILDX_METADATA_WARNINGS": "1", **({"DOCKER_HOST": host} if host else {})}
+        # Base images are told by the provenance in the metadata file, which the user's environment can turn off.
+        if os.environ.get("BUILDX_METADATA_PROVENANCE") != "max":
+            self._environment["BUILDX_METADATA_PROVENANCE"] = "min"
 
     def call(
         self, *arguments: str, cwd: t.Optional[str] = None, environment: t.Optional[t.Mapping[str, str]] = None, plugin: str = "buildx"

@@ -85,9 +85,10 @@ class Definition:
         return is_remote(self.context)
 
     @property
-    def is_pinned(self) -> bool:
-        """A remote context that is always the same: a git URL with a whole commit digest."""
-        return _PINNED_GIT.search(self.context) is not None
+    def moving_contexts(self) -> t.List[str]:
+        """Remote contexts that can be others tomorrow under the same name: all but a git URL with a whole commit digest."""
+        contexts = (self.context, *self.build_contexts.values())
+        return [context for context in contexts if is_remote(context) and not _PINNED_GIT.search(context)]
 
     def environment(self) -> t.Dict[str, str]:
         """Variables for the command: secrets travel here, never in its arguments."""
@@ -155,8 +156,13 @@ def parse_definition(params: Params, environment: t.Mapping[str, str]) -> Defini
 def _folder(path: str, what: str) -> str:
     full = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(full):
-        raise NotFoundError(f"{what}: no such folder: {path}")
+        raise NotFoundError(f"{what}: no such folder: {path}{_start_of(path)}")
     return full
+
+
+def _start_of(path: str) -> str:
+    """Where a relative path was looked for: that is not where the user stands."""
+    return "" if os.path.isabs(os.path.expanduser(path)) else f" (a relative path starts at {os.getcwd()})"
 
 
 def _dockerfile(context: str, given: t.Optional[str]) -> str:
@@ -237,7 +243,7 @@ def _secret(item: Params, what: str, environment: t.Mapping[str, str]) -> Secret
     if item["src"] is not None:
         path = os.path.abspath(os.path.expanduser(item["src"]))
         if not os.path.isfile(path):
-            raise NotFoundError(f"{what}.src: no such file: {item['src']}")
+            raise NotFoundError(f"{what}.src: no such file: {item['src']}{_start_of(item['src'])}")
         return Secret(item["id"], src=path)
     if item["env"] is not None:
         if item["env"] not in environment:

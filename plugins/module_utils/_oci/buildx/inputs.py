@@ -24,6 +24,7 @@ _SALTED = (_ARGUMENT, _SECRET)
 _OCI_LAYOUT = "oci-layout://"
 # Slow on purpose: a short secret must not be found by trying.
 _ROUNDS = 200_000
+_TELLING = 8
 
 
 def gather(definition: Definition, builder: str, salt: bytes, resolve_layout: ResolveLayout) -> Inputs:
@@ -119,6 +120,12 @@ def _secret_content(secret: Secret) -> bytes:
     if secret.src is not None:
         return _read(secret.src)
     return (secret.value or "").encode("utf-8", "surrogateescape")
+
+
+def telling_lines(secret: Secret) -> t.List[str]:
+    """The lines of a secret that must not be seen in a log. Of several, a short one tells nothing, and stands in any log."""
+    lines = [line.strip() for line in _secret_content(secret).decode("utf-8", "replace").splitlines() if line.strip()]
+    return [line for line in lines if len(lines) == 1 or len(line) >= _TELLING]
 
 
 def _file_digest(path: str) -> str:

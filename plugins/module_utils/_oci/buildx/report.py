@@ -36,6 +36,12 @@ def base_images(metadata: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
     return found
 
 
+def pinned_images(metadata: t.Mapping[str, t.Any], pinned: t.Mapping[str, str]) -> t.Dict[str, str]:
+    """Those of ``pinned``, names with digests, that the build has used: BuildKit tells them without their tags."""
+    used = {f"sha256:{(material.get('digest') or {}).get('sha256')}" for material in _materials(metadata)}
+    return {name: digest for name, digest in pinned.items() if digest in used}
+
+
 def warnings(metadata: t.Mapping[str, t.Any]) -> t.List[str]:
     """The warnings of build checks, a line each, with the Dockerfile's line where it is known."""
     return [_warning(item) for item in metadata.get(_WARNINGS) or [] if isinstance(item, dict)]
@@ -43,7 +49,8 @@ def warnings(metadata: t.Mapping[str, t.Any]) -> t.List[str]:
 
 def failure(log: str, secrets: t.Sequence[str]) -> BuildError:
     """The error of a failed build, from its plain progress output: the cause, where, and the last lines; no secrets in it."""
-    for secret in secrets:
+    # The longest first: one can be a part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
         log = log.replace(secret, "***")
     lines = [line.rstrip() for line in log.splitlines() if line.strip()]
     cause = lines[-1] if lines else "no output"

@@ -31,13 +31,13 @@ _FOLDER_PERMISSIONS, _FILE_PERMISSIONS = 0o755, 0o644
 
 
 class Archive(IndexedStore):
-    """The layout tar at ``path``, which may be absent until the first write."""
+    """The layout tar at ``path``, which may be absent until the first write; ``file``: the same, open already."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, file: t.Optional[ArchiveFile] = None) -> None:
         # A link to the tar stays a link: what it points at is read and replaced.
         self.path = os.path.realpath(path)
         self.location = f"archive {path}"
-        self._file: t.Optional[ArchiveFile] = None
+        self._file = file
         self._index: t.Optional[LayoutIndex] = None
         self._writer: t.Optional[_Writer] = None
 
@@ -51,6 +51,7 @@ class Archive(IndexedStore):
         """The tar's members. Raises NotFoundError when there is no tar."""
         if self._file is None:
             self._file = ArchiveFile(self.path)
+        self._file.refuse_links()
         return self._file
 
     @staticmethod

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""The bytes of a layout tar: where each member lies, and how a new tar is laid out. Nothing is ever extracted."""
+"""The bytes of a layout tar, or of one of docker save: where each member lies. Nothing is ever extracted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .codec import MAGIC_SIZE, NONE, inflated, sniff
 from .slices import Slice
 
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
-DOCKER_MANIFEST = "manifest.json"  # of docker save
-_ONCE = (INDEX, OCI_LAYOUT_FILE, DOCKER_MANIFEST)
-_MAX_LINKS = 8
+DOCKER_MANIFEST = "manifest.json"
+_ONLY_ONCE = (INDEX, OCI_LAYOUT_FILE, DOCKER_MANIFEST)
 _MAX_MEMBERS = 1_000_000
+_MAX_LINKS = 40  # from one to the next, as Linux follows them
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Member:
 
 
 class ArchiveFile:
-    """An existing layout tar, open to read. ``members`` by name (``./`` taken off); ``compressed``: the codec around the whole tar."""
+    """An existing tar, open to read. ``members`` by name (``./`` taken off); ``links``: what else has a name, with the name that it points
+    at, None for devices; ``compressed``: the codec around the whole tar."""
 
     def __init__(self, path: str) -> None:
         self._stack = contextlib.ExitStack()
         file = self._stack.enter_context(_open_regular(path))
         self.status = os.fstat(file.fileno())
         self.compressed = NONE
-        self._links: t.Dict[str, str] = {}
         try:
             self._file = self._plain(file)
             self.members = self._read_members()
@@ -65,42 +65,53 @@ class ArchiveFile:
         length = os.fstat(self._file.fileno()).st_size
         self._file.seek(0)
         found: t.Dict[str, Member] = {}
+        self.links: t.Dict[str, t.Optional[str]] = {}
         for entry in tar.TarReader(self._file, length):
-            member = _member(entry, found)
-            if member is None:
-                if entry.kind == tar.SYMLINK:
-                    self._links[_normal_name(entry.name)] = entry.link
+            name = _normal_name(entry.name)
+            if entry.kind == tar.DIRECTORY:
                 continue
-            if member.name in found and member.name in _ONCE:
-                raise InvalidError(f"the tar has {member.name} twice")
-            found[member.name] = member
-            if len(found) > _MAX_MEMBERS:
+            if name in _ONLY_ONCE and (name in found or name in self.links):
+                raise InvalidError(f"the tar has {name} twice")
+            found.pop(name, None)
+            self.links.pop(name, None)
+            member = _member(entry, name, found)
+            if member is None:
+                self.links[name] = entry.link if entry.kind == tar.SYMLINK else None
+            else:
+                found[name] = member
+            if len(found) + len(self.links) > _MAX_MEMBERS:
                 raise InvalidError(f"the tar has more than {_MAX_MEMBERS} members")
         return found
+
+    def refuse_links(self) -> None:
+        """A layout has files: raises InvalidError when one of its own is a link or device, which are never followed or made."""
+        for name in self.links:
+            if name in (INDEX, OCI_LAYOUT_FILE, BLOBS) or name.startswith(BLOBS + "/"):
+                raise InvalidError(f"the tar has {name!r} as a link or device, not as a file")
+
+    def followed(self, name: str) -> Member:
+        """The file of that name, through symbolic links that stay in the tar. Raises NotFoundError, InvalidError."""
+        place = _normal_name(name)
+        for _link in range(_MAX_LINKS):
+            member = self.members.get(place)
+            if member is not None:
+                return member
+            if place not in self.links:
+                raise NotFoundError(f"no {name} in the tar" + ("" if place == name else f": it is a link to {place!r}, which is not there"))
+            target = self.links[place]
+            if target is None:
+                raise InvalidError(f"the tar has {name!r} as a device, not as a file")
+            place = _link_target(place, target)
+        raise InvalidError(f"the tar has {name!r} as a link that leads through more than {_MAX_LINKS} others, or to itself")
 
     def slice(self, name: str) -> Slice:
         member = self.members.get(name)
         if member is None:
             raise NotFoundError(f"no {name} in the tar")
+        return self.content(member)
+
+    def content(self, member: Member) -> Slice:
         return Slice(self._file.fileno(), member.offset, member.size)
-
-    def followed(self, path: str) -> str:
-        """The member that a path leads to, through symbolic links of the tar and nothing else, as older ``docker save`` wrote them.
-
-        Raises InvalidError for a link that leads out of the tar or in a circle, NotFoundError when there is no such member.
-        """
-        name = _normal_name(path)
-        for _link in range(_MAX_LINKS):
-            if name in self.members:
-                return name
-            if name not in self._links:
-                raise NotFoundError(f"no {name} in the tar")
-            link = self._links[name]
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
-            if link.startswith("/") or target.split("/")[0] == "..":
-                raise InvalidError(f"the tar has a link {name!r} that leads out of it: {link!r}")
-            name = _normal_name(target)
-        raise InvalidError(f"the tar has links that lead in a circle, or too far: {path!r}")
 
     def close(self) -> None:
         self._stack.close()
@@ -117,9 +128,8 @@ def _open_regular(path: str) -> t.BinaryIO:
     return open(descriptor, "rb", buffering=0)
 
 
-def _member(entry: tar.Entry, found: t.Mapping[str, Member]) -> t.Optional[Member]:
-    """The member that an entry is; None for folders, and for links and devices, which are never followed or made."""
-    name = _normal_name(entry.name)
+def _member(entry: tar.Entry, name: str, found: t.Mapping[str, Member]) -> t.Optional[Member]:
+    """The member that an entry is; None for symbolic links and devices."""
     if entry.kind == tar.FILE:
         return Member(name, entry.offset, entry.size)
     if entry.kind == tar.HARD_LINK:
@@ -127,9 +137,15 @@ def _member(entry: tar.Entry, found: t.Mapping[str, Member]) -> t.Optional[Membe
         if target is None:
             raise InvalidError(f"the tar has a hard link {name!r} to {entry.link!r}, which is not a file before it in the tar")
         return Member(name, target.offset, target.size)
-    if entry.kind != tar.DIRECTORY and (name in (INDEX, OCI_LAYOUT_FILE) or (name == BLOBS or name.startswith(BLOBS + "/"))):
-        raise InvalidError(f"the tar has {name!r} as a link or device, not as a file")
     return None
+
+
+def _link_target(name: str, target: str) -> str:
+    """Where the link ``name`` points to, by its own folder."""
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    if posixpath.isabs(target) or place.split("/")[0] == "..":
+        raise InvalidError(f"the tar has {name!r} as a link out of the tar: {target!r}")
+    return place
 
 
 def _normal_name(name: str) -> str:

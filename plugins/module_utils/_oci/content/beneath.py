@@ -11,6 +11,7 @@ on every part does not. A folder that the user names may itself be a link; what 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -24,6 +25,8 @@ from ..spec.errors import InvalidError, NotFoundError
 TEMP_PREFIX = ".lading-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# EPERM also where the kernel protects other users' files from being linked to (fs.protected_hardlinks).
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -206,6 +209,40 @@ def replace_link(parent: int, name: str, target: str) -> None:
             raise
         os.fsync(parent)
         return
+
+
+def second_name(parent: int, name: str, other: str) -> None:
+    """Let the file ``name`` be there as ``other`` too, so that it outlives what replaces ``name``. Raises OSError when ``other`` exists.
+
+    A file system without hard links takes ``name`` away for the moment until it is replaced.
+    """
+    _check_part(name, name)
+    _check_part(other, other)
+    try:
+        os.link(name, other, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS or stat_beneath(parent, other) is not None:
+            raise
+        os.rename(name, other, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def remove_file(parent: int, name: str) -> None:
+    """Remove what is no folder; a link itself. That it is gone already is fine."""
+    _check_part(name, name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
+        os.fsync(parent)
+
+
+def remove_empty(parent: int, name: str) -> None:
+    """Remove a folder; one that is not empty, or gone already, is left as it is."""
+    _check_part(name, name)
+    try:
+        os.rmdir(name, dir_fd=parent)
+        os.fsync(parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
 
 
 def default_mode(bits: int = 0o666) -> int:

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
 from ..spec.errors import InvalidError, MismatchError, NotFoundError, located, storage_errors
-from ..spec.reference import check_ref_name
+from ..spec.reference import check_ref_name, position_of
 from ..spec.referrers import fallback_tag, listed_as
 from .store import Target
 
@@ -23,7 +22,6 @@ OCI_LAYOUT = strictjson.dumps({"imageLayoutVersion": LAYOUT_VERSION})
 MAX_DEPTH = 32
 
 RawEntry = t.Dict[str, t.Any]
-_POSITION = re.compile(r"@[0-9]{1,6}", re.ASCII)
 
 
 def check_oci_layout(content: bytes) -> None:
@@ -87,9 +85,9 @@ class LayoutIndex:
         return self._one(self.entries, "the layout")
 
     def at(self, position: int) -> Descriptor:
-        """The entry at a position, from 0 on, as skopeo counts them."""
+        """The entry at ``position``, from 0."""
         if position >= len(self.entries):
-            raise NotFoundError(f"no manifest @{position} in the layout, which has {len(self.entries)}")
+            raise NotFoundError(f"no entry @{position} in the layout: it has {len(self.entries)}, counted from @0")
         return Descriptor.parse(self.entries[position], f"the entry @{position} of index.json")
 
     def _one(self, matching: t.List[RawEntry], what: str) -> Descriptor:
@@ -205,6 +203,10 @@ class IndexedStore(Target):
                 return None
         return next((str(entry.get("digest")) for entry in entries if _ref_name(entry) == name), None)
 
+    def under(self, root: Descriptor) -> t.List[Descriptor]:
+        """``root`` and everything below it, as far as the manifests that are stored here tell; of some only the descriptor may be here."""
+        return list(self._reachable([root]))
+
     def _names(self) -> t.List[str]:
         return self.index.names
 
@@ -239,8 +241,9 @@ class IndexedStore(Target):
             return self.index.only()
         if looks_like_digest(reference):
             return self._resolve_digest(Digest(reference))
-        if _POSITION.fullmatch(reference):
-            return self.index.at(int(reference[1:]))
+        position = position_of(reference)
+        if position is not None:
+            return self.index.at(position)
         found = self.index.find(reference)
         if found is None:
             raise self.index.not_found(reference)

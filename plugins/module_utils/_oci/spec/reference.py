@@ -5,8 +5,8 @@
 """References: where content is, in a registry or in a layout.
 
 Registry: ``[docker://]host[:port]/repository[:tag][@digest]``, fully qualified (distribution-spec, "Pulling manifests").
-Layout: ``oci:PATH[:REF|:@N|@DIGEST]`` and ``oci-archive:PATH[:REF|:@N|@DIGEST]``.
-What docker save wrote: ``docker-archive:PATH[:NAME[:TAG]|:@N]``.
+Layout: ``oci:PATH[:REF|:@N|@DIGEST]`` and ``oci-archive:PATH[:REF|:@N|@DIGEST]``; what ``docker save`` writes:
+``docker-archive:PATH[:NAME[:TAG]|:@N|@DIGEST]``, to read only. ``@N`` is the N-th manifest, from 0.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]
 # image-spec annotations.md, org.opencontainers.image.ref.name
 _REF_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REF_NAME = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
+_POSITION = re.compile(r"@([0-9]{1,6})", re.ASCII)
 _MAX_NAME = 255
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _LAYOUT_PREFIXES = {"oci:": False, "oci-archive:": True}
@@ -62,8 +63,8 @@ class RegistryReference:
 
 @dataclass(frozen=True)
 class LayoutReference:
-    """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar, ``docker`` when it says
-    that docker save wrote it."""
+    """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar, ``docker`` when it says that
+    it is one of ``docker save``. ``tag`` of a source may be ``@N``."""
 
     path: str
     tag: t.Optional[str] = None
@@ -103,32 +104,26 @@ def parse(text: str, ref: t.Optional[str] = None) -> Reference:
     return _parse_registry(text, ref)
 
 
-def _parse_docker_archive(rest: str, ref: t.Optional[str], text: str) -> LayoutReference:
-    """The first colon ends the path, as skopeo has it: a name may have colons of its own."""
-    path, colon, name = (rest, "", "") if ref is not None else rest.partition(":")
-    if not path or (colon and not name):
-        raise InvalidError(f"no {'name after the colon' if path else 'path'} in {text!r} (expected docker-archive:PATH or PATH:NAME)")
-    wanted = ref or name or None
-    if wanted is not None and looks_like_digest(wanted):
-        return LayoutReference(path, digest=Digest(wanted), archive=True, docker=True)
-    return LayoutReference(path, wanted, archive=True, docker=True)
+def position_of(ref: str) -> t.Optional[int]:
+    """The N of ``@N``; None for anything else."""
+    found = _POSITION.fullmatch(ref)
+    return int(found.group(1)) if found else None
 
 
 def qualified(name: str) -> str:
-    """An image name with its host, which Docker leaves out for Docker Hub, with ``library/``."""
+    """An image name as Docker writes it with its registry: ``alpine:3`` is ``docker.io/library/alpine:3``."""
     first, slash, _rest = name.partition("/")
     if not slash:
         return f"docker.io/library/{name}"
-    return name if _is_domain(first) else f"docker.io/{name}"
+    return name if set(first) & set(".:") or first == "localhost" else f"docker.io/{name}"
 
 
-def full_image_name(text: str) -> t.Optional[str]:
-    """``docker.io/library/alpine:3`` for ``alpine:3``, as Docker completes names (distribution/reference, normalize.go); None for none."""
-    try:
-        parsed = _parse_registry(qualified(text), None)
-    except InvalidError:
-        return None
-    return str(parsed) if parsed.target else f"{parsed}:latest"
+def image_name(name: str) -> str:
+    """The full name and tag of an image as Docker writes it, ``latest`` when it has no tag. Raises InvalidError."""
+    found = _parse_registry(qualified(name), None)
+    if found.digest is not None:
+        raise InvalidError(f"not the name and tag of an image: {name[:300]!r}")
+    return str(found if found.tag else replace(found, tag="latest"))
 
 
 def check_tag(tag: str) -> str:
@@ -165,6 +160,23 @@ def _parse_layout(rest: str, ref: t.Optional[str], archive: bool, text: str) -> 
     return LayoutReference(path, tag=tag or None, archive=archive)
 
 
+def _parse_docker_archive(rest: str, ref: t.Optional[str], text: str) -> LayoutReference:
+    """The first colon ends the path, as skopeo has it: names of images have colons of their own."""
+    before, at, tail = rest.rpartition("@")
+    path, colon, name = rest.partition(":")
+    if ref is not None:
+        path, name = rest, ref
+    elif at and looks_like_digest(tail):
+        _check_plain_path(before, text)
+        path, name = before, tail
+    if not path or (colon and not name):
+        what = "name after the colon" if path else "path"
+        raise InvalidError(f"no {what} in {text!r} (expected docker-archive:PATH, docker-archive:PATH:NAME:TAG or docker-archive:PATH:@N)")
+    if looks_like_digest(name):
+        return LayoutReference(path, digest=Digest(name), archive=True, docker=True)
+    return LayoutReference(path, tag=name or None, archive=True, docker=True)
+
+
 def _check_plain_path(path: str, text: str) -> None:
     if not path:
         raise InvalidError(f"no path in {text!r}")
@@ -182,7 +194,9 @@ def _ambiguous(text: str) -> str:
 def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
     for transport in _OTHER_TRANSPORTS:
         if text.startswith(transport):
-            raise InvalidError(f"{text!r}: {transport!r} is not supported (host/repository, oci:PATH or oci-archive:PATH is)")
+            raise InvalidError(
+                f"{text!r}: {transport!r} is not supported (host/repository, oci:PATH, oci-archive:PATH, docker-archive:PATH are)"
+            )
     if text.startswith("docker://"):
         text = text[len("docker://") :]
     registry, slash, rest = text.partition("/")

@@ -237,22 +237,28 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("mode", "0644"), ("owner", "root"), ("group", "root"), ("attributes", "i"), ("untitled", "fail")]
-        + [
-            ("names", {"text/plain": "x"}),
-            ("include", ["x"]),
-            ("exclude", ["x"]),
-            ("media_types", ["text/plain"]),
-            ("config", "c"),
+        [
+            ("mode", "0644"),
+            ("owner", "root"),
+            ("group", "root"),
+            ("attributes", "i"),
+            ("untitled", "fail"),
+            ("names", {"a/b": "c"}),
+            ("include", ["*"]),
+            ("exclude", ["*"]),
+            ("media_types", ["a/b"]),
+            ("config", "config.json"),
             ("include_subject", True),
+            ("prune", True),
+            ("backup", True),
         ],
     )
-    def test_options_of_files_are_refused(self, name: str, value: str, run: Run, src: str, dest: pathlib.Path) -> None:
+    def test_options_of_files_are_refused(self, name: str, value: t.Any, run: Run, src: str, dest: pathlib.Path) -> None:
         assert run.failed(src=src, dest=dest, unpack="rootfs", **{name: value}) == f"{name} is given, which does nothing with unpack=rootfs"
 
-    @pytest.mark.parametrize(("name", "value"), [("rootfs_options", {"devices": True})])
-    def test_options_of_root_file_systems_are_refused(self, name: str, value: t.Any, run: Run, src: str, dest: pathlib.Path) -> None:
-        assert run.failed(src=src, dest=dest, **{name: value}) == f"{name} is given, which does nothing with unpack=files"
+    def test_options_of_root_file_systems_are_refused(self, run: Run, src: str, dest: pathlib.Path) -> None:
+        message = run.failed(src=src, dest=dest, rootfs_options={"devices": True})
+        assert message == "rootfs_options is given, which does nothing with unpack=files"
 
     def test_what_needs_root(self, monkeypatch: pytest.MonkeyPatch, run: Run, src: str, dest: pathlib.Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)

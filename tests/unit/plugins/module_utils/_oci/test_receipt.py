@@ -74,6 +74,40 @@ def test_nothing_is_written_when_nothing_changed(cache: pathlib.Path) -> None:
     assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in cache.iterdir()] == before
 
 
+def test_what_was_written_is_kept_by_source(cache: pathlib.Path) -> None:
+    digest = str(Descriptor.of(b"x", "").digest)
+    ours, theirs = {("a", "\udce9"): digest, ("l",): "-> a"}, {("d",): "folder"}
+    first = receipt()
+    assert first.written("host/ours") is None
+    first.write_down("host/ours", ours)
+    assert receipt().written("host/ours") == ours, "at once"
+    first.note("host/theirs", theirs)
+    assert receipt().written("host/theirs") is None
+    remember(first)
+    assert receipt().written("host/theirs") == theirs and receipt().written("host/ours") == ours
+    assert receipt().written_by_others("host/ours") == {("d",)} and receipt().manifest(ROOT) == MANIFEST
+
+
+def test_a_receipt_of_an_older_release_is_read(cache: pathlib.Path) -> None:
+    remember(receipt())
+    path = next(cache.iterdir())
+    document = json.loads(path.read_bytes())
+    assert document["version"] == 1 and document.pop("written") == {}
+    path.write_bytes(json.dumps(document).encode())
+    assert receipt().manifest(ROOT) == MANIFEST and receipt().written("host/ours") is None
+
+
+@pytest.mark.parametrize(
+    "rows", [{"../a": "folder"}, {"/a": "folder"}, {"a//b": "folder"}, {"": "folder"}, {"a": 1}, {"a": "md5:0"}, {"a\0": "folder"}]
+)
+def test_a_record_that_cannot_be_names_nothing(rows: t.Dict[str, t.Any]) -> None:
+    first = receipt()
+    first.write_down("s", {("b",): "folder"})
+    first._written["s"].update(rows)
+    remember(first)
+    assert receipt().written("s") == {("b",): "folder"} and receipt().written_by_others("t") == {("b",)}
+
+
 def damaged(**changes: t.Any) -> bytes:
     pull = {"root": {"mediaType": ROOT.media_type, "digest": ROOT.digest, "size": ROOT.size}, "manifests": {}, "folders": {}}
     return json.dumps({"version": 1, "pulls": {ROOT.digest: {**pull, **changes}}}).encode()
@@ -83,6 +117,7 @@ def damaged(**changes: t.Any) -> bytes:
     "content",
     [b"", b"{", b"[]", b"null", b'"x"', b"[" * 100_000, b"\xff", b'{"version":2}', b'{"version":1}', b'{"version":1,"pulls":[1]}']
     + [b'{"version":1,"pulls":{"x":null}}', damaged(root=None), damaged(root={"digest": 1}), damaged(manifests=[], folders=7)]
+    + [b'{"version":1,"pulls":{},"written":[]}', b'{"version":1,"pulls":{},"written":{"host/ours":7}}']
     + [damaged(manifests={ROOT.digest: 1}), damaged(manifests={ROOT.digest: "other"}, folders={LAYER.digest: [[1]]})],
 )
 def test_a_damaged_receipt_says_nothing(cache: pathlib.Path, content: bytes) -> None:
@@ -90,6 +125,7 @@ def test_a_damaged_receipt_says_nothing(cache: pathlib.Path, content: bytes) -> 
     next(cache.iterdir()).write_bytes(content)
     known = receipt()
     assert known.root(ROOT.digest) in (None, ROOT) and known.manifest(ROOT) is None and known.listing(LAYER, "d") is None
+    assert known.written("host/ours") is None and known.written_by_others("x") == set()
     remember(known)
     assert receipt().manifest(ROOT) == MANIFEST
 

@@ -45,6 +45,21 @@ def test_a_failure_has_the_last_line_without_colours() -> None:
         buildx("", 1, "first\n\x1b[33mERROR: no\x1b[0m\n").must("ls")
 
 
+@pytest.mark.parametrize(("given", "passed"), [("disabled", "min"), (None, "min"), ("max", "max")])
+def test_the_environment_cannot_hide_base_images(given: t.Optional[str], passed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUILDX_METADATA_PROVENANCE", raising=False)
+    if given:
+        monkeypatch.setenv("BUILDX_METADATA_PROVENANCE", given)
+    seen: t.Dict[str, str] = {}
+
+    def run(_words: t.Any, environ_update: t.Dict[str, str], **_options: t.Any) -> t.Tuple[int, str, str]:
+        seen.update({"BUILDX_METADATA_PROVENANCE": given or "", **environ_update})
+        return 0, "", ""
+
+    Buildx(run, cli="/bin/sh").call("build")
+    assert seen["BUILDX_METADATA_PROVENANCE"] == passed
+
+
 def test_config_text() -> None:
     text = config_text([{"registry": "docker.io", "mirrors": ["a.example.com", 'b"c']}], ["localhost:5000", "docker.io"])
     assert text == (

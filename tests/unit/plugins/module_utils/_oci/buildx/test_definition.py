@@ -3,8 +3,17 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import Definition, Output, Secret, csv_record
+from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition import (
+    Definition,
+    Output,
+    Secret,
+    csv_record,
+    parse_definition,
+)
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import NotFoundError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import qualified
 
 
@@ -48,4 +57,12 @@ def test_secrets_are_in_the_environment_only() -> None:
 )
 def test_remote_contexts(context: str, remote: bool, pinned: bool) -> None:
     definition = Definition(context, "Dockerfile", ())
-    assert (definition.is_remote, definition.is_pinned) == (remote, pinned)
+    assert (definition.is_remote, definition.moving_contexts) == (remote, [context] if remote and not pinned else [])
+    beside = Definition("/c", "/c/Dockerfile", (), build_contexts={"x": context})
+    assert beside.moving_contexts == definition.moving_contexts
+
+
+def test_a_relative_path_that_is_not_there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match=f"context: no such folder: ./x \\(a relative path starts at {tmp_path}\\)"):
+        parse_definition({"context": "./x", "source_date_epoch": None}, {})

@@ -48,6 +48,16 @@ def test_base_images(key: str, inner: t.Callable[[t.Any], t.Any]) -> None:
     }
 
 
+def test_pinned_images_are_those_that_the_build_used() -> None:
+    known = {"buildx.build.provenance": {"materials": [material("pkg:docker/alpine?digest=sha256:" + DIGEST)]}}
+    pinned = {"alpine:latest": f"sha256:{DIGEST}", "gone:v1": "sha256:" + "cd" * 32}
+    assert report.pinned_images(known, pinned) == {"alpine:latest": f"sha256:{DIGEST}"}
+
+
+def test_of_two_secrets_the_longer_one_goes_first() -> None:
+    assert report.failure("ERROR: hunter22\n", ["hunter", "hunter22"]).log == ["ERROR: ***"]
+
+
 def test_failure() -> None:
     error = report.failure(FAILED, [])
     assert str(error) == (

@@ -222,11 +222,21 @@ def test_a_cut_gzip_is_refused(path: pathlib.Path, cut: int) -> None:
 @pytest.mark.parametrize(
     "magic, name", [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh9", "bzip2")], ids=["xz", "zstd", "bzip2"]
 )
-def test_what_only_begins_like_a_compressed_tar(tmp_path: pathlib.Path, magic: bytes, name: str) -> None:
+def test_broken_compressions_are_named(tmp_path: pathlib.Path, magic: bytes, name: str) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(magic + bytes(1024))
-    with pytest.raises(InvalidError, match=name):
+    with pytest.raises(InvalidError, match=f"the {name} around the tar is broken {name}"):
         Archive(str(path)).resolve("v1")
+
+
+@pytest.mark.parametrize("module, name", [("lzma", "xz"), ("bz2", "bzip2"), ("zstandard", "zstd")])
+def test_other_compressions_are_read_and_not_written(path: pathlib.Path, module: str, name: str) -> None:
+    packer = pytest.importorskip(module)
+    path.write_bytes(packer.compress(path.read_bytes()))
+    assert Archive(str(path)).fetch_bytes(LAYER) == BLOB
+    with pytest.raises(InvalidError, match=f"{name}-compressed: it can be read, but not written"):
+        store(Archive(str(path)), ["v2"], b"other")
+    assert os.listdir(path.parent) == [path.name], "what was decompressed has no name"
 
 
 @pytest.mark.parametrize(

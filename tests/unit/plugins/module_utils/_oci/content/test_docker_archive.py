@@ -1,239 +1,257 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Archives of docker save, old and new, and hostile ones."""
-
 from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
-import io
-import json
 import lzma
 import pathlib
 import tarfile
 import typing as t
 
 import pytest
-import zstandard
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.docker_archive import SavedImages
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import codec
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.tar_source import TarSource
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, NotFoundError, OCIError
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.manifest import parse
-from ansible_collections.lading.oci.plugins.module_utils._oci.verify import verify
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import tar_of
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import (
+    config_of,
+    hex_of,
+    layer_tar,
+    link,
+    saved_image,
+    write_saved,
+    write_tar,
+)
 
-Member = t.Union[bytes, t.Tuple[bytes, str]]
-FIRST, SECOND = tar_of(first="1"), tar_of(second="2")
-
-
-def hex_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def config_of(*layers: bytes, **more: t.Any) -> bytes:
-    diff_ids = ["sha256:" + hex_of(layer) for layer in layers]
-    return json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}, **more}).encode()
+ONE, TWO = layer_tar("one"), layer_tar("two")
 
 
-def write(path: pathlib.Path, members: t.Mapping[str, Member]) -> pathlib.Path:
-    """A tar; a member that is (type, target) is a link."""
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            if isinstance(content, tuple):
-                member.type, member.linkname = content
-                archive.addfile(member)
-            else:
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    return path
+@pytest.fixture(name="path")
+def _path(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "saved.tar"
 
 
-def entry(config: str, layers: t.Sequence[str], *tags: str) -> t.Dict[str, t.Any]:
-    return {"Config": config, "RepoTags": list(tags) or None, "Layers": list(layers)}
+def layers_of(source: TarSource, root: Descriptor) -> t.Tuple[Descriptor, ...]:
+    return manifest.parse(root, source.fetch_bytes(root)).layers
 
 
-def manifest_json(*entries: t.Any) -> bytes:
-    return json.dumps(entries).encode()
-
-
-def old_style(*tags: str) -> t.Dict[str, Member]:
-    """As Docker 1.10 to 24 wrote it: a folder for each layer, one of which links to another's."""
-    config = config_of(FIRST, SECOND, FIRST)
-    layers = ["a/layer.tar", "b/layer.tar", "c/layer.tar"]
-    return {
-        "a/layer.tar": FIRST,
-        "b/layer.tar": SECOND,
-        "c/layer.tar": (tarfile.SYMTYPE, "../a/layer.tar"),
-        f"{hex_of(config)}.json": config,
-        "manifest.json": manifest_json(entry(f"{hex_of(config)}.json", layers, *tags)),
-        "repositories": b"{}",
-    }
-
-
-def both(index: t.Any, tag: str = "app:v1", **more: bytes) -> t.Dict[str, Member]:
-    """As Docker 25 writes it: a layout, and manifest.json over the same blobs."""
-    config = config_of(FIRST)
-    blobs = {f"blobs/sha256/{hex_of(content)}": content for content in (FIRST, config, *more.values())}
-    document = manifest_json(entry(f"blobs/sha256/{hex_of(config)}", [f"blobs/sha256/{hex_of(FIRST)}"], tag))
-    return {
-        **blobs,
-        "index.json": json.dumps({"schemaVersion": 2, "manifests": index}).encode(),
-        "manifest.json": document,
-        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-    }
-
-
-def test_an_old_archive(tmp_path: pathlib.Path) -> None:
-    path = write(tmp_path / "old.tar", old_style("app:v1"))
-    images = SavedImages(str(path))
-    root = images.resolve("app:v1")
-    document = parse(root, images.fetch_bytes(root))
-    assert document.config is not None and images.fetch_bytes(document.config) == config_of(FIRST, SECOND, FIRST)
-    assert [(layer.media_type, images.fetch_bytes(layer)) for layer in document.layers] == [
-        (mediatype.OCI_LAYER, content) for content in (FIRST, SECOND, FIRST)
-    ]
+def test_an_image_keeps_its_config_and_its_layers(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    write_saved(path, saved_image(ONE, TWO, tags=["alpine:3"]))
+    source = TarSource(str(path))
+    root = source.resolve(None)
+    parsed = manifest.parse(root, source.fetch_bytes(root))
+    assert parsed.config == Descriptor.of(config_of(ONE, TWO), mediatype.OCI_CONFIG)
+    assert parsed.layers == (Descriptor.of(ONE, mediatype.OCI_LAYER), Descriptor.of(TWO, mediatype.OCI_LAYER))
     target = Layout(str(tmp_path / "layout"))
-    apply_copy(plan_copy(images, root, target, ["v1"]), images, target)
-    verify(target, root)
-    again = SavedImages(str(path), docker_only=True)
-    assert again.resolve("app:v1") == root and not plan_copy(again, root, target, ["v1"]).changed
+    apply_copy(plan_copy(source, root, target, ["v1"]), source, target)
+    again = Layout(str(tmp_path / "layout"))
+    assert again.resolve("v1") == root and [again.fetch_bytes(desc) for desc in parsed.layers] == [ONE, TWO]
+    assert not plan_copy(TarSource(str(path)), TarSource(str(path)).resolve("alpine:3"), again, ["v1"]).changed
 
 
-@pytest.mark.parametrize("name", ["app:v1", "docker.io/library/app:v1", "library/app:v1", "v1", "@0", None])
-def test_names(name: t.Optional[str], tmp_path: pathlib.Path) -> None:
-    images = SavedImages(str(write(tmp_path / "x.tar", old_style("app:v1", "app:other"))))
-    assert images.resolve(name) == images.resolve("app:other")
-    assert images.names() == ["app:v1", "app:other"]
-    assert SavedImages(str(tmp_path / "x.tar")).resolve(images.resolve(name).digest) == images.resolve(name)
+@pytest.mark.parametrize("name", [None, "alpine:3", "library/alpine:3", "docker.io/library/alpine:3", "3", "other", "other:latest", "@0"])
+def test_every_name_of_an_image(path: pathlib.Path, name: t.Optional[str]) -> None:
+    write_saved(path, saved_image(ONE, tags=["alpine:3", "other:latest"]))
+    source = TarSource(str(path), docker=True)
+    assert source.resolve(name) == source.resolve(source.resolve(None).digest)
+    assert source.names() == ["docker.io/library/alpine:3", "docker.io/library/other:latest"]
 
 
-def test_several_images(tmp_path: pathlib.Path) -> None:
-    configs = [config_of(FIRST), config_of(SECOND)]
-    members = {f"{hex_of(config)}.json": config for config in configs}
-    entries = [entry(f"{hex_of(config)}.json", [name], f"app:{name}") for config, name in zip(configs, ("one", "two"))]
-    path = write(tmp_path / "x.tar", {"one": FIRST, "two": SECOND, **members, "manifest.json": manifest_json(*entries)})
-    images = SavedImages(str(path))
-    assert images.resolve("app:two") == images.resolve("@1") != images.resolve("app:one")
-    for reference, says in ((None, "has 2 images: say which"), ("app:three", "it has app:one, app:two"), ("@2", "which has 2")):
-        with pytest.raises(OCIError, match=says):
-            images.resolve(reference)
+def test_one_of_several_images(path: pathlib.Path) -> None:
+    write_saved(path, saved_image(ONE, tags=["a:1"]), saved_image(TWO, tags=["b:2"]), saved_image(ONE, TWO))
+    source = TarSource(str(path))
+    for name, number, layers in (("a:1", "@0", [ONE]), ("b:2", "@1", [TWO]), ("@2", "@2", [ONE, TWO])):
+        root = source.resolve(name)
+        assert root == source.resolve(number) and [source.fetch_bytes(desc) for desc in layers_of(source, root)] == layers
+    with pytest.raises(InvalidError, match=r"stands for 3 images: say which .*@0 docker.io/library/a:1, @1 docker.io/library/b:2, @2\)"):
+        source.resolve(None)
+    with pytest.raises(NotFoundError, match=r"no image @3 in the archive: it has 3, counted from @0"):
+        source.resolve("@3")
+    with pytest.raises(NotFoundError, match=r"no image 'c:1' .*it has docker.io/library/a:1, docker.io/library/b:2"):
+        source.resolve("c:1")
 
 
-def test_compressed_layers(tmp_path: pathlib.Path) -> None:
-    """As crane writes them."""
-    packed = [gzip.compress(FIRST), zstandard.compress(SECOND)]
-    config = config_of(FIRST, SECOND)
-    names = [f"{hex_of(blob)}.tar.gz" for blob in packed]
-    members = dict(zip(names, packed))
-    path = write(tmp_path / "x.tar", {**members, "config": config, "manifest.json": manifest_json(entry("config", names, "app:v1"))})
-    images = SavedImages(str(path))
-    root = images.resolve("app:v1")
-    layers = parse(root, images.fetch_bytes(root)).layers
-    assert [layer.media_type for layer in layers] == [mediatype.OCI_LAYER_GZIP, mediatype.OCI_LAYER_ZSTD]
-    verify(images, root)
-    members[names[0]] = bz2.compress(FIRST)
-    write(path, {**members, "config": config, "manifest.json": manifest_json(entry("config", names, "app:v1"))})
-    with pytest.raises(InvalidError, match="compressed with bzip2"):
-        SavedImages(str(path)).resolve("app:v1")
+def test_one_tag_of_two_images_is_ambiguous(path: pathlib.Path) -> None:
+    write_saved(path, saved_image(ONE, tags=["a:1"]), saved_image(TWO, tags=["b:1"]))
+    with pytest.raises(InvalidError, match="'1' stands for 2 images"):
+        TarSource(str(path)).resolve("1")
+    write_saved(path, saved_image(ONE, tags=["a:1"]), saved_image(ONE, tags=["b:1"]))
+    assert TarSource(str(path)).resolve("1") == TarSource(str(path)).resolve("a:1")
 
 
-@pytest.mark.parametrize("index", [None, []], ids=["null", "empty"])
-def test_a_layout_without_entries(index: t.Any, tmp_path: pathlib.Path) -> None:
-    """docker save with the graph driver's store, of an image without a name."""
-    images = SavedImages(str(write(tmp_path / "x.tar", both(index))))
-    assert images.names() == ["app:v1"]
-    root = images.resolve("app:v1")
-    verify(images, root)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["symlink", "hardlink"])
+def test_layers_may_be_links_in_the_tar(path: pathlib.Path, kind: bytes) -> None:
+    entry, files = saved_image(ONE, TWO)
+    entry["Layers"][1] = "second/layer.tar"
+    entry["Layers"] += ["third/layer.tar"]
+    real = f"{hex_of(TWO)[:12]}/layer.tar"
+    config = config_of(ONE, TWO, TWO)
+    entry["Config"] = "config.json"
+    # A hard link can only be to a file, and says its name from the tar's root.
+    first, second = (f"../{real}", "../second/layer.tar") if kind == tarfile.SYMTYPE else (real, real)
+    files.update({"config.json": config, "second/layer.tar": link(first, kind), "third/layer.tar": link(second, kind)})
+    write_saved(path, (entry, files))
+    source = TarSource(str(path))
+    assert [source.fetch_bytes(desc) for desc in layers_of(source, source.resolve(None))] == [ONE, TWO, TWO]
 
 
-def layout_entry(content: bytes, name: str) -> t.Dict[str, t.Any]:
-    return {
-        "mediaType": mediatype.OCI_MANIFEST,
-        "digest": "sha256:" + hex_of(content),
-        "size": len(content),
-        "annotations": {"org.opencontainers.image.ref.name": "v1", "io.containerd.image.name": name},
-    }
+def test_compressed_layers_stay_as_they_are(path: pathlib.Path) -> None:
+    entry, files = saved_image(ONE, TWO)
+    packed = gzip.compress(ONE)
+    files[entry["Layers"][0]] = packed
+    write_saved(path, (entry, files))
+    source = TarSource(str(path))
+    layers = layers_of(source, source.resolve(None))
+    assert layers[0] == Descriptor.of(packed, mediatype.OCI_LAYER_GZIP) and source.fetch_bytes(layers[0]) == packed
 
 
-def oci_manifest(layer: bytes) -> bytes:
-    def desc(content: bytes, media_type: str) -> t.Dict[str, t.Any]:
-        return {"mediaType": media_type, "digest": "sha256:" + hex_of(content), "size": len(content)}
-
-    config = desc(config_of(FIRST), mediatype.OCI_CONFIG)
-    document = {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST, "config": config, "layers": [desc(layer, mediatype.OCI_LAYER)]}
-    return json.dumps({**document, "annotations": {"of": "the layout"}}).encode()
-
-
-def test_the_layout_comes_first_when_it_is_whole(tmp_path: pathlib.Path) -> None:
-    whole = oci_manifest(FIRST)
-    path = write(tmp_path / "x.tar", both([layout_entry(whole, "docker.io/library/app:v1")], manifest=whole))
-    assert SavedImages(str(path)).resolve("v1").digest == "sha256:" + hex_of(whole)
-    assert SavedImages(str(path), docker_only=True).resolve("v1").digest != "sha256:" + hex_of(whole)
-    torn = oci_manifest(b"a layer that is not in the archive")
-    path = write(tmp_path / "y.tar", both([layout_entry(torn, "docker.io/library/app:v1")], manifest=torn))
-    images = SavedImages(str(path))
-    verify(images, images.resolve("v1"))
+def test_the_name_of_a_blob_is_its_digest_and_that_is_checked(path: pathlib.Path) -> None:
+    entry, files = saved_image(ONE)
+    packed = gzip.compress(ONE)
+    entry["Layers"] = [f"blobs/sha256/{hex_of(packed)}"]
+    write_saved(path, (entry, {**files, entry["Layers"][0]: packed}))
+    source = TarSource(str(path))
+    assert source.fetch_bytes(layers_of(source, source.resolve(None))[0]) == packed
+    write_saved(path, (entry, {**files, entry["Layers"][0]: gzip.compress(TWO)}))
+    source = TarSource(str(path))
+    with pytest.raises(MismatchError):
+        source.fetch_bytes(layers_of(source, source.resolve(None))[0])
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress, zstandard.compress], ids=["gzip", "xz", "bzip2", "zstd"])
-def test_compressed_as_a_whole(pack: t.Callable[[bytes], bytes], tmp_path: pathlib.Path) -> None:
-    plain = write(tmp_path / "x.tar", old_style("app:v1"))
-    root = SavedImages(str(plain)).resolve("app:v1")
-    packed = tmp_path / "x.tar.packed"
-    packed.write_bytes(pack(plain.read_bytes()))
-    images = SavedImages(str(packed))
-    assert images.resolve("app:v1") == root
-    verify(images, root)
+def test_a_layer_that_is_another_one_is_not_handed_out(path: pathlib.Path) -> None:
+    entry, files = saved_image(ONE)
+    files[entry["Layers"][0]] = TWO
+    write_saved(path, (entry, files))
+    source = TarSource(str(path))
+    root = source.resolve(None)
+    with pytest.raises(MismatchError, match="another digest"):
+        source.fetch_bytes(layers_of(source, root)[0])
 
 
-CONFIG = f"{hex_of(config_of(FIRST, SECOND, FIRST))}.json"
-HOSTILE: t.Dict[str, t.Tuple[t.Dict[str, Member], t.Type[OCIError], str]] = {
-    "a link out": ({**old_style(), "c/layer.tar": (tarfile.SYMTYPE, "../../etc/passwd")}, InvalidError, "leads out of it"),
-    "an absolute link": ({**old_style(), "c/layer.tar": (tarfile.SYMTYPE, "/etc/passwd")}, InvalidError, "leads out of it"),
-    "a circle": (
-        {**old_style(), "c/layer.tar": (tarfile.SYMTYPE, "../d/layer.tar"), "d/layer.tar": (tarfile.SYMTYPE, "../c/layer.tar")},
-        InvalidError,
-        "in a circle",
-    ),
-    "a missing layer": ({name: value for name, value in old_style().items() if name != "b/layer.tar"}, NotFoundError, "no b/layer.tar"),
-    "a path out": ({**old_style(), "manifest.json": manifest_json(entry(CONFIG, ["../a", "b", "c"]))}, InvalidError, "outside of itself"),
-    "another config": ({**old_style(), CONFIG: config_of(FIRST)}, MismatchError, "has another digest"),
-    "too few layers": ({**old_style(), "manifest.json": manifest_json(entry(CONFIG, ["a/layer.tar"]))}, InvalidError, "3 layers"),
-    "no list": ({**old_style(), "manifest.json": b"{}"}, InvalidError, "not a list"),
-    "no config": ({**old_style(), "manifest.json": manifest_json({"Layers": []})}, InvalidError, "has no Config"),
-    "wrong names": ({**old_style(), "manifest.json": b'[{"Config": "x", "RepoTags": [1]}]'}, InvalidError, "not a list of strings"),
-    "huge": ({**old_style(), "manifest.json": b"[" + b" " * 5_000_000 + b"]"}, InvalidError, "more than the limit"),
-    "before 1.10": ({"repositories": b"{}"}, InvalidError, "older than 1.10"),
-    "something else": ({"readme": b"hello"}, InvalidError, "was not written by docker save"),
+def test_content_is_found_without_a_name(path: pathlib.Path) -> None:
+    """A pull that remembers the manifest asks for a layer at once."""
+    write_saved(path, saved_image(ONE), saved_image(TWO))
+    assert TarSource(str(path)).fetch_bytes(Descriptor.of(TWO, mediatype.OCI_LAYER)) == TWO
+    absent = Descriptor.of(b"absent", mediatype.OCI_LAYER)
+    assert not TarSource(str(path)).exists(absent)
+    with pytest.raises(NotFoundError):
+        TarSource(str(path)).fetch_bytes(absent)
+
+
+ENTRY, FILES = saved_image(ONE, TWO)
+FIRST = ENTRY["Layers"][0]
+HOSTILE: t.Dict[str, t.Tuple[t.Dict[str, t.Any], t.Dict[str, t.Any], str]] = {
+    "link out": ({}, {FIRST: link("../../etc/passwd")}, "as a link out of the tar: '../../etc/passwd'"),
+    "absolute link": ({}, {FIRST: link("/etc/passwd")}, "as a link out of the tar"),
+    "loop": ({}, {FIRST: link("../b/x"), "b/x": link("../" + FIRST)}, "or to itself"),
+    "link to nothing": ({}, {FIRST: link("../gone/layer.tar")}, "it is a link to 'gone/layer.tar', which is not there"),
+    "device": ({}, {FIRST: link("", tarfile.CHRTYPE)}, "as a device"),
+    "missing layer": ({"Layers": ["gone/layer.tar", FIRST]}, {}, "no gone/layer.tar in the tar"),
+    "layer outside": ({"Layers": ["../../etc/passwd", FIRST]}, {}, "outside of itself"),
+    "missing config": ({"Config": "gone.json"}, {}, "no gone.json in the tar"),
+    "config outside": ({"Config": "/etc/passwd"}, {}, "outside of itself"),
+    "renamed config": ({}, {ENTRY["Config"]: config_of(ONE, TWO, author="me")}, "has another digest than its name says"),
+    "broken config": ({"Config": "c.json"}, {"c.json": b"{}"}, "the config c.json has no rootfs"),
+    "huge config": ({"Config": "c.json"}, {"c.json": bytes(5 * 1024 * 1024)}, "more than the limit"),
+    "fewer layers": ({"Layers": [FIRST]}, {}, "has 1 layers for .*, which says 2"),
+    "xz layer": ({}, {FIRST: lzma.compress(ONE)}, "is compressed with xz, for which images have no media type"),
+    "no config": ({"Config": None}, {}, r"manifest.json\[0\] is not an image: it has no Config"),
+    "tags no list": ({"RepoTags": "a:1"}, {}, "has RepoTags that are not a list of strings"),
+    "broken tag": ({"RepoTags": ["A B"]}, {}, "has RepoTags that are not names of images"),
+    "layers no strings": ({"Layers": [1, 2]}, {}, "has Layers that are not a list of strings"),
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_archives(case: str, tmp_path: pathlib.Path) -> None:
-    members, kind, says = HOSTILE[case]
-    path = write(tmp_path / "x.tar", members)
-    with pytest.raises(kind, match=says):
-        SavedImages(str(path), docker_only=True).resolve("@0")
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_archives_are_refused(what: str, path: pathlib.Path) -> None:
+    entry, files, message = HOSTILE[what]
+    write_saved(path, ({**ENTRY, **entry}, {**FILES, **files}))
+    with pytest.raises(OCIError, match=message):
+        TarSource(str(path), docker=True).resolve(None)
 
 
-def test_two_lists(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "x.tar"
-    with tarfile.open(path, "w") as archive:
-        for _time in range(2):
-            member = tarfile.TarInfo("manifest.json")
-            member.size = 2
-            archive.addfile(member, io.BytesIO(b"[]"))
-    with pytest.raises(InvalidError, match=r"manifest\.json twice"):
-        SavedImages(str(path)).resolve("@0")
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"{}", "is not a list of images"),
+        (b"[", "not valid JSON"),
+        (b'[{"Config": "a", "Config": "b"}]', "stands twice"),
+        (b"[" + b" " * 4 * 1024 * 1024 + b"]", "more than the limit"),
+        (b"[]", "the archive is empty"),
+    ],
+    ids=["object", "broken", "names twice", "huge", "empty"],
+)
+def test_a_manifest_json_that_is_none(path: pathlib.Path, content: bytes, message: str) -> None:
+    write_tar(path, [("manifest.json", content)])
+    with pytest.raises(OCIError, match=message):
+        TarSource(str(path)).resolve(None)
 
 
-def test_a_layer_that_is_not_what_the_config_says(tmp_path: pathlib.Path) -> None:
-    images = SavedImages(str(write(tmp_path / "x.tar", {**old_style("app:v1"), "b/layer.tar": tar_of(second="3")})))
-    root = images.resolve("app:v1")
-    with pytest.raises(MismatchError, match="another digest"):
-        verify(images, root)
+def test_two_manifest_json_are_refused(path: pathlib.Path) -> None:
+    write_tar(path, [("manifest.json", b"[]"), ("./manifest.json", b"[]")])
+    with pytest.raises(InvalidError, match="the tar has manifest.json twice"):
+        TarSource(str(path)).resolve(None)
+
+
+def test_a_tar_of_an_old_docker_says_so(path: pathlib.Path) -> None:
+    write_tar(path, [("repositories", b"{}"), ("abc/layer.tar", ONE)])
+    with pytest.raises(InvalidError, match="of a Docker before 1.10 .*load it into a newer one"):
+        TarSource(str(path)).resolve(None)
+
+
+def test_a_tar_of_something_else(path: pathlib.Path) -> None:
+    write_tar(path, [("hello", b"hello")])
+    with pytest.raises(InvalidError, match="not one of docker save: no manifest.json"):
+        TarSource(str(path), docker=True).resolve(None)
+    with pytest.raises(InvalidError, match="not an OCI layout"):
+        TarSource(str(path)).resolve(None)
+
+
+def zstd(content: bytes) -> bytes:
+    return t.cast(bytes, pytest.importorskip("zstandard").ZstdCompressor().compress(content))
+
+
+PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zstd": zstd}
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_compressed_archive(path: pathlib.Path, name: str) -> None:
+    write_saved(path, saved_image(ONE, tags=["a:1"]))
+    root = TarSource(str(path)).resolve("a:1")
+    whole = PACKERS[name](path.read_bytes())
+    path.write_bytes(whole)
+    source = TarSource(str(path))
+    assert source.resolve("a:1") == root and source.fetch_bytes(layers_of(source, root)[0]) == ONE
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidError, match=f"the {name} around the tar is broken"):
+        TarSource(str(path)).resolve("a:1")
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_bomb_around_an_archive(path: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_FREE", 4 * 1024 * 1024)
+    path.write_bytes(PACKERS[name](bytes(16 * 1024 * 1024)))
+    with pytest.raises(InvalidError, match="bomb"):
+        TarSource(str(path)).resolve(None)
+
+
+def test_the_same_images_have_the_same_digests(path: pathlib.Path) -> None:
+    image = saved_image(ONE, TWO, tags=["a:1"])
+    first = TarSource(str(write_saved(path, image))).resolve(None)
+    entry, files = image
+    assert TarSource(str(write_saved(path, ({**entry, "Parent": "x"}, dict(reversed(list(files.items()))))))).resolve(None) == first
+
+
+def test_errors_say_which_image(path: pathlib.Path) -> None:
+    entry, files = saved_image(ONE)
+    write_saved(path, ({**entry, "Layers": ["gone"]}, files))
+    source = TarSource(str(path))
+    source.location = "source docker-archive:saved.tar"
+    with pytest.raises(NotFoundError) as caught:
+        source.resolve(None)
+    assert str(caught.value) == "source docker-archive:saved.tar, image @0: no gone in the tar"

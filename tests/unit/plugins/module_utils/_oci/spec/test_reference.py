@@ -13,7 +13,6 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import (
     LayoutReference,
     RegistryReference,
-    full_image_name,
     parse,
 )
 
@@ -120,10 +119,60 @@ def test_unqualified_and_impossible_hosts(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["dir:/x", "docker-daemon:x:v1", "oci-layout:///x:v1", "https://localhost:5000/a:v1"])
+@pytest.mark.parametrize("text", ["dir:/x", "docker-daemon:x", "oci-layout:///x:v1", "https://localhost:5000/a:v1"])
 def test_other_transports_are_named(text: str) -> None:
     with pytest.raises(InvalidError, match="is not supported"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "text, path, tag, digest",
+    [
+        ("docker-archive:/srv/x.tar", "/srv/x.tar", None, None),
+        ("docker-archive:x.tar:alpine", "x.tar", "alpine", None),
+        ("docker-archive:x.tar:example.com:5000/a/b:1.0", "x.tar", "example.com:5000/a/b:1.0", None),
+        ("docker-archive:/srv/x.tar:@3", "/srv/x.tar", "@3", None),
+        (f"docker-archive:/srv/x.tar@{DIGEST}", "/srv/x.tar", None, DIGEST),
+    ],
+)
+def test_docker_archives(text: str, path: str, tag: t.Optional[str], digest: t.Optional[str]) -> None:
+    found = parse(text)
+    assert found == LayoutReference(path, tag, digest, archive=True, docker=True)
+    assert parse(str(found)) == found
+
+
+def test_a_docker_archives_name_said_apart() -> None:
+    found = parse("docker-archive:/srv/a:b.tar", "alpine:3")
+    assert found == LayoutReference("/srv/a:b.tar", "alpine:3", archive=True, docker=True)
+    assert parse("docker-archive:/srv/a:b.tar", DIGEST).digest == DIGEST
+
+
+@pytest.mark.parametrize("text", ["docker-archive:", "docker-archive::a", "docker-archive:x.tar:"])
+def test_broken_docker_archives(text: str) -> None:
+    with pytest.raises(InvalidError, match="no (path|name after the colon) in .*expected docker-archive:PATH"):
+        parse(text)
+
+
+def test_a_docker_archives_name_has_no_digest() -> None:
+    with pytest.raises(InvalidError, match="ambiguous"):
+        parse(f"docker-archive:x.tar:alpine:3@{DIGEST}")
+
+
+@pytest.mark.parametrize(
+    "name, full",
+    [
+        ("alpine", "docker.io/library/alpine:latest"),
+        ("grafana/loki:3", "docker.io/grafana/loki:3"),
+        ("localhost/a:1", "localhost/a:1"),
+        ("example.com:5000/a/b", "example.com:5000/a/b:latest"),
+    ],
+)
+def test_image_names_as_docker_writes_them(name: str, full: str) -> None:
+    assert reference.image_name(name) == full
+
+
+def test_positions() -> None:
+    assert [reference.position_of(ref) for ref in ("@0", "@12", "@", "@x", "v1", "@-1")] == [0, 12, None, None, None, None]
 
 
 @pytest.mark.parametrize("text", ["./x.tar:v1", "/srv/x", "~/x.tar", "hello-world.tar:v1", "../x"])
@@ -136,41 +185,3 @@ def test_digits_of_other_scripts_are_no_port_and_no_tag() -> None:
     for text in ("localhost:\u0665\u0660/a", "localhost:5000/a:\u0665", "localhost:5000/a:v1\n"):
         with pytest.raises(InvalidError):
             parse(text)
-
-
-@pytest.mark.parametrize(
-    "text, path, tag",
-    [
-        ("docker-archive:/x.tar", "/x.tar", None),
-        ("docker-archive:x.tar:alpine", "x.tar", "alpine"),
-        ("docker-archive:x.tar:localhost:5000/app:v1", "x.tar", "localhost:5000/app:v1"),
-        ("docker-archive:x.tar:@1", "x.tar", "@1"),
-        ("oci:x:@0", "x", "@0"),
-    ],
-)
-def test_docker_archives_and_positions(text: str, path: str, tag: t.Optional[str]) -> None:
-    parsed = parse(text)
-    assert isinstance(parsed, LayoutReference)
-    assert (parsed.path, parsed.tag, parsed.docker) == (path, tag, text.startswith("docker"))
-
-
-def test_a_docker_archive_without_a_path_or_name() -> None:
-    for text, says in (("docker-archive:", "no path"), ("docker-archive:x.tar:", "no name after the colon")):
-        with pytest.raises(InvalidError, match=says):
-            parse(text)
-    assert parse("docker-archive:a:b.tar", "app:v1") == LayoutReference("a:b.tar", "app:v1", archive=True, docker=True)
-
-
-@pytest.mark.parametrize(
-    "text, full",
-    [
-        ("alpine", "docker.io/library/alpine:latest"),
-        ("alpine:3", "docker.io/library/alpine:3"),
-        ("team/app:v1", "docker.io/team/app:v1"),
-        ("localhost:5000/app:v1", "localhost:5000/app:v1"),
-        ("example.com/app", "example.com/app:latest"),
-        ("team/UPPER", None),
-    ],
-)
-def test_full_image_names(text: str, full: t.Optional[str]) -> None:
-    assert full_image_name(text) == full
