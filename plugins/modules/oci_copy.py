@@ -180,7 +180,7 @@ EXAMPLES = r"""
 - name: The image for this host only, into a layout
   lading.oci.oci_copy:
     src: registry.example.com/team/multi:1.4
-    dest: oci:/srv/mirror/app:1.4
+    dest: oci:/srv/mirror/app-host:1.4
     platforms: [host]
 
 - name: A repository into one layout tar, for the other side of an air gap

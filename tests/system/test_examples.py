@@ -55,10 +55,11 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
         succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
     make_images(build, f"{central}team/app-armv7:1.4")
+    push_releases(build, central)
     image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
     succeed("oci_layout_build", image)
     succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
-    (tmp_path / "srv" / "images").mkdir()
+    (tmp_path / "srv" / "images").mkdir(exist_ok=True)
     names = ["example.com/app:1.4"], ["example.com/other:1"]
     write_saved(tmp_path / "srv" / "images" / "saved.tar", *(saved_image(layer_tar(some[0]), tags=some) for some in names))
     return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
@@ -73,6 +74,15 @@ def make_images(build: pathlib.Path, armv7: str) -> None:
     items = [{"src": f"oci:{build}/app-{name}.tar:1.4"} for name in ("amd64", "s390x")]
     fixed = build.parent / "images" / "app-fixed.tar"
     succeed("oci_layout_build", {"path": str(fixed), "tag": "1.4", "manifests": items})
+
+
+def push_releases(build: pathlib.Path, central: str) -> None:
+    """What the examples of oci_copy take for granted: an index of two platforms, and a repository of several releases."""
+    items = [{"src": f"oci:{build}/app-{name}.tar:1.4"} for name in ("amd64", "arm64")]
+    succeed("oci_layout_build", {"path": str(build / "multi.tar"), "tag": "1.4", "manifests": items})
+    copies = {"team/multi:1.4": "multi.tar", **{f"team/releases:{tag}": "app-amd64.tar" for tag in ("1.1.0", "1.2.0", "1.10.3", "2.0.0")}}
+    for dest, name in copies.items():
+        succeed("oci_copy", {"src": f"oci:{build}/{name}:1.4", "dest": central + dest, "dest_registry": {"plain_http": True}})
 
 
 def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
