@@ -57,7 +57,7 @@ options:
   tags_matching:
     description:
       - As O(all_tags), for the tags that match.
-      - A regular expression that has to match the whole tag, for example V(v1\.[0-9]+).
+      - A regular expression that has to match the whole tag, for example V(v1[.][0-9]+).
       - Or V(semver:) and a range of versions, for example V(semver:>=1.2 <2), V(semver:^1.4), V(semver:~1.2.3) or V(semver:1.x || 3.x).
         Tags that are no versions are left out. So are pre-releases, unless the range names one of the same version.
     type: str
@@ -180,7 +180,7 @@ EXAMPLES = r"""
 - name: The image for this host only, into a layout
   lading.oci.oci_copy:
     src: registry.example.com/team/multi:1.4
-    dest: oci:/srv/mirror/app-host:1.4
+    dest: oci:/srv/mirror/multi:1.4
     platforms: [host]
 
 - name: A repository into one layout tar, for the other side of an air gap

@@ -112,6 +112,14 @@ def _repository() -> str:
     return f"test/{uuid.uuid4().hex[:12]}"
 
 
+@pytest.fixture(name="place")
+def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[pathlib.Path, t.Dict[str, str]]:
+    """A folder with what the documentation's examples take for granted, and what their names stand for here."""
+    from examples import make_place  # needs the collection's own path, which is set when the tests run
+
+    return make_place(tmp_path, registry, repository)
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No credentials, caches or proxies of whoever runs the tests."""

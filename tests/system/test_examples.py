@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import getpass
-import grp
-import importlib
 import json
 import os
 import pathlib
@@ -20,76 +17,9 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
-from oras_artifacts import Oras, push_chart, push_examples
-from support import MODULES, succeed
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PINNED = re.compile(r"sha256:[0-9a-f]{64}")
-# The layer that an example of oci_pull names by its digest.
-UNTITLED_LAYER = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-Tasks = t.List[t.Dict[str, t.Any]]
-
-
-@pytest.fixture(name="place")
-def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[pathlib.Path, t.Dict[str, str]]:
-    """A folder for /srv and /opt with what the examples take for granted, and what their names stand for here."""
-    build = tmp_path / "srv" / "build"
-    (build / "rootfs" / "bin").mkdir(parents=True)
-    (build / "rootfs" / "bin" / "hello").write_text("#!/bin/sh\n")
-    (build / "assets").mkdir()
-    (build / "assets" / "logo.svg").write_text("<svg/>")
-    (build / "site.conf").write_text("listen 80\n")
-    (build / "hello.conf").write_text("greeting\n")
-    here = {
-        "/srv/": f"{tmp_path}/srv/",
-        "/opt/": f"{tmp_path}/opt/",
-        "localhost:5000/": f"{registry.host}/{repository}/local/",
-        "registry.example.com/": f"{registry.host}/{repository}/central/",
-        "edge.example.com:5000/": f"{registry.host}/{repository}/edge/",
-        "www-data": getpass.getuser(),
-    }
-    files = [{"src": str(build / "site.conf")}]
-    digest = succeed("oci_layout_build", {"path": str(tmp_path / "seed"), "tag": "v1", "files": files})["digest"]
-    central, local = here["registry.example.com/"], here["localhost:5000/"]
-    for dest in (f"{central}team/app:1.4", f"{central}team/site:v1", f"{central}team/model:7", f"{local}site:2.3"):
-        succeed("oci_copy", {"src": f"oci:{tmp_path}/seed:v1", "dest": dest, "dest_registry": {"plain_http": True}})
-    make_images(build, f"{central}team/app-armv7:1.4")
-    push_releases(build, central)
-    image = {"path": str(tmp_path / "base"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(build / "rootfs")}]}
-    succeed("oci_layout_build", image)
-    succeed("oci_copy", {"src": f"oci:{tmp_path}/base:v1", "dest": f"{central}base/debian:12", "dest_registry": {"plain_http": True}})
-    (tmp_path / "srv" / "images").mkdir(exist_ok=True)
-    names = ["example.com/app:1.4"], ["example.com/other:1"]
-    write_saved(tmp_path / "srv" / "images" / "saved.tar", *(saved_image(layer_tar(some[0]), tags=some) for some in names))
-    return tmp_path, {**here, "pinned": digest, "group: " + getpass.getuser(): "group: " + grp.getgrgid(os.getgid()).gr_name}
-
-
-def make_images(build: pathlib.Path, armv7: str) -> None:
-    """Images of separate builds, and an index that is to be changed."""
-    for name in ("amd64", "arm64", "arm/v7", "s390x"):
-        options = {"platform": f"linux/{name}", "layers": [{"src": str(build / "assets")}]}
-        succeed("oci_layout_build", {"path": str(build / f"app-{name.replace('/', '')}.tar"), "tag": "1.4", **options})
-    succeed("oci_copy", {"src": f"oci:{build}/app-armv7.tar:1.4", "dest": armv7, "dest_registry": {"plain_http": True}})
-    items = [{"src": f"oci:{build}/app-{name}.tar:1.4"} for name in ("amd64", "s390x")]
-    fixed = build.parent / "images" / "app-fixed.tar"
-    succeed("oci_layout_build", {"path": str(fixed), "tag": "1.4", "manifests": items})
-
-
-def push_releases(build: pathlib.Path, central: str) -> None:
-    """What the examples of oci_copy take for granted: an index of two platforms, and a repository of several releases."""
-    items = [{"src": f"oci:{build}/app-{name}.tar:1.4"} for name in ("amd64", "arm64")]
-    succeed("oci_layout_build", {"path": str(build / "multi.tar"), "tag": "1.4", "manifests": items})
-    copies = {"team/multi:1.4": "multi.tar", **{f"team/releases:{tag}": "app-amd64.tar" for tag in ("1.1.0", "1.2.0", "1.10.3", "2.0.0")}}
-    for dest, name in copies.items():
-        succeed("oci_copy", {"src": f"oci:{build}/{name}:1.4", "dest": central + dest, "dest_registry": {"plain_http": True}})
-
-
-def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
-    for name, stand_in in here.items():
-        text = text.replace(name, stand_in)
-    known = set(here.values())
-    return yaml.safe_load(PINNED.sub(lambda found: found.group() if found.group() in known else here["pinned"], text))
+from examples import ROOT, Tasks, adapted, builders_tasks, make_context, pushed_by_oras, readme_tasks, tasks_of
+from oras_artifacts import Oras, push_chart
+from support import succeed
 
 
 def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
@@ -130,21 +60,16 @@ def run_playbook(arguments: t.Sequence[str]) -> subprocess.CompletedProcess[str]
 
 def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
-    tasks: Tasks = []
-    for name in ("oci_layout_build", "oci_copy"):
-        tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
-    assert len(tasks) >= 13
+    tasks = [*tasks_of("oci_layout_build", here), *tasks_of("oci_copy", here)]
+    assert len(tasks) >= 20
     run_twice(tasks, folder, registry)
 
 
 def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
     """Of what the examples of builds made, and of what oras pushed."""
     folder, here = place
-    digests = push_examples(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
-    here = {**here, UNTITLED_LAYER: digests["data"]}
-    tasks: Tasks = []
-    for name in ("oci_layout_build", "oci_pull"):
-        tasks += adapted(importlib.import_module(f"{MODULES}.{name}").EXAMPLES, here)
+    here = pushed_by_oras(folder, here, peers)
+    tasks = [*tasks_of("oci_layout_build", here), *tasks_of("oci_pull", here)]
     assert len(tasks) >= 15
     run_twice(tasks, folder, registry)
     pulled = {
@@ -166,30 +91,16 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
 def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
     folder, here = place
     push_chart(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    tasks = [task for block in blocks if block.startswith("- name") for task in adapted(block, here) if "hosts" not in task]
+    tasks = readme_tasks(here)
     assert len(tasks) == 5
     run_twice(tasks, folder, registry)
-
-
-def make_context(folder: pathlib.Path) -> None:
-    context = folder / "srv" / "build" / "hello"
-    (context / "docker").mkdir(parents=True)
-    for name in ("Dockerfile", "docker/Dockerfile"):
-        (context / name).write_text("FROM scratch\nCOPY Dockerfile /\n")
-    (context / "docker-bake.hcl").write_text('variable "VERSION" {}\ntarget "app" {}\ntarget "tools" {}\n')
 
 
 @pytest.mark.usefixtures("docker")
 def test_the_builders_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
     make_context(folder)
-    tasks = adapted(importlib.import_module(f"{MODULES}.oci_buildx_build").EXAMPLES.replace("{{ build_token }}", "a token"), here)
-    for task in adapted(importlib.import_module(f"{MODULES}.oci_buildx_builder").EXAMPLES, here):
-        options = task["lading.oci.oci_buildx_builder"]
-        # No cluster is here, no image of BuildKit, and what was removed would be made again.
-        if options.get("driver") != "kubernetes" and options.get("state") != "absent":
-            tasks.append({**task, "lading.oci.oci_buildx_builder": {**options, "bootstrap": False, "default": False}})
+    tasks = builders_tasks(here)
     assert len(tasks) == 6
     run_twice(tasks, folder, registry)
 
