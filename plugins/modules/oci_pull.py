@@ -148,6 +148,7 @@ options:
   include_subject:
     description:
       - Pull the files of what the manifest is attached to as well, and of what that is attached to.
+      - When that is an index, all its children are pulled, or with O(platform) the one for that platform.
     type: bool
     default: false
   platform:
@@ -340,7 +341,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest of the manifest or index that was pulled, with O(platform) of the manifest that it chose.
+  description: The digest of the manifest or index that O(src) means.
   returned: success
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
@@ -405,8 +406,8 @@ skipped_layers:
   type: list
   elements: str
 manifest_digest:
-  description: The digest of the image that was unpacked. It differs from RV(digest) when that is an index.
-  returned: with O(unpack=rootfs)
+  description: The digest of the manifest that O(platform) chose. It differs from RV(digest) when that is an index.
+  returned: when O(platform) is given, and with O(unpack=rootfs)
   type: str
   sample: sha256:9c5b2a0ae3a8a3b0ad6f8a2ff5dbf1d0bde6b1f5d0be6d8ad1b1e7bf0f5a6f0b
 platform:
@@ -489,6 +490,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
+from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
@@ -502,7 +504,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import p
 from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import Documents, read_image
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
@@ -592,11 +594,11 @@ def result_of(pull: Pull, plan: UnpackPlan, pruned: PrunePlan, attributes: t.Map
     """What the module returns, all but ``reference`` and the requests."""
     lines = [line for one in plan.items for line in (*one.lines, *(() if one.changed else attributes.get(one.item, ())))]
     lines += [removal.line for removal in pruned.removals]
-    pulled, path = plan.selection.pulled, pull.destination.path
+    root, path = plan.selection.root, pull.destination.path
     result = {
         "changed": plan.changed or pruned.changed or bool(attributes),
-        "digest": pulled.digest,
-        "media_type": pulled.media_type,
+        "digest": root.digest,
+        "media_type": root.media_type,
         "files": [
             {
                 "path": os.path.join(path, *one.item.parts),
@@ -657,8 +659,9 @@ def run(module: AnsibleModule) -> None:
             receipt.remember(selection.root, selection.manifests, blobs.listings)
         result = result_of(pull, plan, pruned, set_attributes(module, pull, plan))
     module.exit_json(
-        reference=f"{reference.name}@{selection.pulled.digest}",
+        reference=f"{reference.name}@{selection.root.digest}",
         stats={**vars(stats_of(plan)), "requests": requests_of(source, None)},
+        **({"manifest_digest": selection.pulled.digest} if params["platform"] is not None else {}),
         **result,
     )
 
@@ -682,7 +685,7 @@ def run_rootfs(module: AnsibleModule) -> None:
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     receipt = RootfsReceipt(dest, module.warn)
     pinned = receipt.root(reference.digest) if reference.digest is not None else None
-    documents = Documents(source, receipt)
+    documents = Documents(source, receipt.document)
     image = read_image(source, pinned or source.resolve(reference.target), documents, platform)
     destination = Destination(dest)
     with Layers(source, image, limits, None if module.check_mode else destination.scratch) as layers:

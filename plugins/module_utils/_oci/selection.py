@@ -91,38 +91,47 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
     what is wanted matches nothing.
     """
     chosen = _Chosen(wanted)
-    documents = Documents(src, receipt)
+    documents = Documents(src, receipt.manifest)
     with located(src.location):
-        pulled = select_manifest(documents, root, wanted.platform) if wanted.platform is not None else root
-        walk = _Walk(documents, wanted.subject)
+        pulled = select_manifest(src, root, wanted.platform, read=documents.read) if wanted.platform is not None else root
+        walk = _Walk(src, documents, wanted)
         post_order(pulled, walk.children)
-        if wanted.config is not None:
-            chosen.add(Item(parse_title(wanted.config, "the config's path"), _only_config(documents, pulled), False))
+        if chosen.config is not None:
+            chosen.add(Item(chosen.config, _only_config(documents, pulled), False))
         for desc, is_config in walk.leaves:
             chosen.look_at(desc, is_config)
         items = chosen.checked()
     skipped, others = tuple(chosen.skipped.values()), frozenset(chosen.others) - {item.parts for item in items}
-    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.read))
+    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.fetched))
 
 
 class _Walk:
     """``leaves``: each descriptor that is no manifest, and whether it is a config; one digest may have several titles."""
 
-    def __init__(self, documents: Documents, subject: bool) -> None:
+    def __init__(self, src: Fetcher, documents: Documents, wanted: Wanted) -> None:
+        self._src = src
         self._documents = documents
-        self._subject = subject
+        self._wanted = wanted
         self.leaves: t.List[t.Tuple[Descriptor, bool]] = []
 
     def children(self, desc: Descriptor) -> t.Sequence[Descriptor]:
         if not mediatype.is_manifest(desc.media_type):
             return ()
-        document = manifest.parse(desc, self._documents.fetch_bytes(desc))
+        document = manifest.parse(desc, self._documents.read(desc))
         self.leaves += [(document.config, True)] if document.config is not None else []
         successors = [*document.layers, *document.manifests]
         self.leaves += [(child, False) for child in successors if not mediatype.is_manifest(child.media_type)]
         if len(self.leaves) > MAX_NODES:
             raise InvalidError(f"the graph has more than {MAX_NODES} layers")
-        return [*successors, *([document.subject] if self._subject and document.subject is not None else [])]
+        return [*successors, *self._subjects(document)]
+
+    def _subjects(self, document: manifest.Manifest) -> t.List[Descriptor]:
+        """What a manifest is attached to, when it is wanted. A platform chooses there as well: many a subject is an index."""
+        if not self._wanted.subject or document.subject is None:
+            return []
+        if self._wanted.platform is None:
+            return [document.subject]
+        return [select_manifest(self._src, document.subject, self._wanted.platform, read=self._documents.read)]
 
 
 def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
@@ -131,27 +140,28 @@ def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
 
     def children(desc: Descriptor) -> t.Sequence[Descriptor]:
         if mediatype.is_index(desc.media_type):
-            return [child for child in manifest.parse(desc, documents.fetch_bytes(desc)).manifests if not is_attestation(child)]
+            return [child for child in manifest.parse(desc, documents.read(desc)).manifests if not is_attestation(child)]
         found.extend([desc] if mediatype.is_image(desc.media_type) else [])
         return ()
 
     post_order(root, children)
-    config = manifest.parse(found[0], documents.fetch_bytes(found[0])).config if len(found) == 1 else None
+    config = manifest.parse(found[0], documents.read(found[0])).config if len(found) == 1 else None
     if config is None:
         raise InvalidError(f"config asks for one config, and {root.digest} has {len(found)} manifests: choose one with platform")
     return config
 
 
 class _Chosen:
-    """Sorts leaves by what is wanted. ``others``: titles of layers that were not selected."""
+    """Sorts leaves by what is wanted. ``config``: where the config is to stand; ``others``: titles of layers that were not selected."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._untitled = wanted.untitled
         self._include, self._exclude = globs(wanted.include), globs(wanted.exclude)
         self._media_types = frozenset(wanted.media_types)
+        self.config = parse_title(wanted.config, "the config's path") if wanted.config is not None else None
         self._names = {key: _file_name(key, name) for key, name in wanted.names.items()}
         self._items: t.Dict[Parts, Item] = {}
-        self._layers = 0
+        self._matches = 0
         self._passed_over: t.List[str] = []
         self.others: t.Set[Parts] = set()
         self.skipped: t.Dict[Digest, Descriptor] = {}
@@ -168,7 +178,7 @@ class _Chosen:
         elif (self._include and not any_matches(self._include, parts)) or any_matches(self._exclude, parts):
             self._pass_over(desc, parts)
         else:
-            self._layers += 1
+            self._matches += 1
             self.add(Item(parts, desc, is_folder(desc) if title else False), named=not title)
 
     def add(self, item: Item, named: bool = False) -> None:
@@ -176,6 +186,10 @@ class _Chosen:
         present = self._items.setdefault(item.parts, item)
         if (present.desc.digest, present.folder) == (item.desc.digest, item.folder):
             return
+        if item.parts == self.config:
+            raise InvalidError(
+                f"config is to be written to {item.title!r}, which is the name of a file as well: choose another path for it"
+            )
         if named:
             raise InvalidError(
                 f"the file name {item.title!r} is for two contents, {present.desc.digest} and {item.desc.digest}: "
@@ -188,9 +202,10 @@ class _Chosen:
 
     def checked(self) -> t.Tuple[Item, ...]:
         """The items. Raises InvalidError when they are in each other's way, and when filters let nothing through."""
-        if (self._include or self._media_types) and not self._layers:
-            there = ", ".join(dict.fromkeys(self._passed_over)) or "none with a name"
-            raise InvalidError(f"no layer matches include, exclude and media_types; there are: {there}")
+        if (self._include or self._media_types) and not self._matches:
+            there = ", ".join(dict.fromkeys(self._passed_over)) or "no layers at all"
+            hint = "; a layer without a title needs a file name first: give it one with names" if self.skipped else ""
+            raise InvalidError(f"no layer matches include, exclude and media_types; there are: {there}{hint}")
         check_apart(self._items.keys(), self._items, "the title")
         return tuple(self._items.values())
 
@@ -204,10 +219,14 @@ class _Chosen:
         if self._untitled == "fail":
             raise InvalidError(f"the layer {desc} has no title (annotation {TITLE}), so it is no file to pull (untitled=fail)")
         self.skipped[desc.digest] = desc
+        self._describe(desc)
 
     def _pass_over(self, desc: Descriptor, parts: t.Optional[Parts]) -> None:
-        self._passed_over.append(f"{'/'.join(parts) if parts else desc.digest} ({desc.media_type})")
+        self._describe(desc, parts)
         self.others.update([parts] if parts else [])
+
+    def _describe(self, desc: Descriptor, parts: t.Optional[Parts] = None) -> None:
+        self._passed_over.append(f"{'/'.join(parts) if parts else desc.digest} ({desc.media_type})")
 
 
 def _file_name(key: str, name: t.Any) -> Parts:

@@ -10,33 +10,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ..content.store import Fetcher
+from ..documents import Documents
 from ..platforms import select_manifest
 from ..spec import image, manifest, mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located
 from ..spec.platform import Platform, candidates
-from .receipt import Receipt
-
-
-class Documents:
-    """Manifests, indexes and configs: from the receipt, else from the source. ``fetched`` lists what was read there."""
-
-    def __init__(self, src: Fetcher, receipt: Receipt) -> None:
-        self._src = src
-        self._receipt = receipt
-        self.contents: t.Dict[Digest, bytes] = {}
-        self.fetched: t.List[Descriptor] = []
-
-    def read(self, desc: Descriptor) -> bytes:
-        """The bytes, verified."""
-        if desc.digest not in self.contents:
-            content = self._receipt.document(desc)
-            if content is None:
-                content = self._src.fetch_bytes(desc)
-                self.fetched.append(desc)
-            self.contents[desc.digest] = content
-        return self.contents[desc.digest]
 
 
 @dataclass(frozen=True)

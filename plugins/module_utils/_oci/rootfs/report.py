@@ -10,11 +10,11 @@ import os
 import typing as t
 
 from ..copy import Stats
+from ..documents import Documents
 from ..spec import mediatype
 from ..spec.errors import InvalidError, printable
 from .disk import ABSENT
 from .entries import Policy, counts
-from .image import Documents
 from .plan import RootfsPlan, Unpacking
 
 KEEP, CURRENT = "keep", "current"

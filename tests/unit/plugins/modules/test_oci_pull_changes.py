@@ -128,7 +128,9 @@ def test_every_way_to_select(run: Run, site: Site, dest: pathlib.Path) -> None:
     assert (dest / "config" / "c.json").read_bytes() == b"{1}"
     assert pulled("subject", src=src + "signature", include_subject=True) == ["signature", "signed"]
     chosen = checked_and_done(run, src=src + "v1", dest=dest / "platform", platform="linux/arm64/v8")
-    assert chosen["digest"] == arm.digest and chosen["reference"].endswith(f"@{arm.digest}")
+    assert (
+        chosen["manifest_digest"] == arm.digest and chosen["reference"].endswith(f"@{chosen['digest']}") and chosen["digest"] != arm.digest
+    )
     assert "nothing for linux/riscv64" in run.failed(src=src + "v1", dest=dest, platform="linux/riscv64")
     assert "not a platform: 'arm64'" in run.failed(src=src + "v1", dest=dest, platform="arm64")
     assert "a.conf (text/plain)" in run.failed(src=src + "v1", dest=dest, include=["nothing"])

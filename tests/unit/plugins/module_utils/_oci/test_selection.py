@@ -85,6 +85,15 @@ def test_no_match_lists_what_there_is(source: MemorySource, site: Descriptor, wa
         assert there in str(caught.value)
 
 
+def test_no_match_tells_of_what_lacks_a_name(source: MemorySource) -> None:
+    chart = source.add(b"chart", CHART)
+    with pytest.raises(InvalidError, match="give it one with names") as caught:
+        selected(source, source.artifact(chart), media_types=[CHART])
+    assert f"{chart.digest} ({CHART})" in str(caught.value)
+    with pytest.raises(InvalidError, match="there are: no layers at all$"):
+        selected(source, source.artifact(), include=["a"])
+
+
 def test_a_filter_does_not_let_a_bad_title_pass(source: MemorySource) -> None:
     root = source.artifact(source.file("a", b"1"), source.file("../b", b"2"))
     with pytest.raises(InvalidError, match="not a plain relative path"):
@@ -161,7 +170,7 @@ class TestConfig:
     def test_a_bad_path_and_a_taken_one(self, source: MemorySource, site: Descriptor) -> None:
         with pytest.raises(InvalidError, match="the config's path '/c' is not a plain relative path"):
             selected(source, site, config="/c")
-        with pytest.raises(InvalidError, match="'a.conf' stands for two contents"):
+        with pytest.raises(InvalidError, match="config is to be written to 'a.conf', which is the name of a file as well"):
             selected(source, site, config="a.conf")
 
 
@@ -172,6 +181,16 @@ class TestSubject:
         third = source.artifact(source.file("third", b"3"), subject=second.to_json())
         assert titles(selected(source, third)) == ["third"]
         assert sorted(titles(selected(source, third, subject=True, config="c"))) == ["c", "first", "second", "third"]
+
+    def test_the_platform_chooses_in_a_subject_too(self, source: MemorySource) -> None:
+        amd64, arm64 = source.artifact(source.file("tool", b"x86")), source.artifact(source.file("tool", b"arm"))
+        index = source.index(on("linux/amd64", amd64), on("linux/arm64", arm64))
+        root = source.artifact(source.file("signature", b"!"), subject=index.to_json())
+        selection = selected(source, root, subject=True, platform=Platform("linux", "arm64"))
+        assert selection.pulled == root and titles(selection) == ["signature", "tool"]
+        assert selection.items[1].desc == Descriptor.of(b"arm", "text/plain")
+        with pytest.raises(NotFoundError, match="nothing for linux/s390x"):
+            selected(source, root, subject=True, platform=Platform("linux", "s390x"))
 
     def test_one_that_is_not_there(self, source: MemorySource) -> None:
         absent = Descriptor.of(b"absent", mediatype.OCI_MANIFEST)

@@ -14,10 +14,11 @@ import tarfile
 import typing as t
 
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
+from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.entries import Policy
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import Documents, read_image
+from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import RootfsPlan, Unpacking, plan_rootfs
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt
@@ -67,7 +68,7 @@ class Rootfs:
 
     def unpack(self, root: Descriptor, check: bool = False, platform: t.Optional[Platform] = None) -> RootfsPlan:
         destination, receipt = Destination(str(self.path)), Receipt(str(self.path), self.warnings.append)
-        documents = Documents(self.source, receipt)
+        documents = Documents(self.source, receipt.document)
         found = read_image(self.source, root, documents, platform)
         with Layers(self.source, found, self.limits, None if check else destination.scratch) as layers:
             work = Unpacking(found, layers, self.policy, destination, receipt, documents.contents)
