@@ -52,9 +52,8 @@ class DockerArchive(Source):
 
     def config_of(self, root: Descriptor) -> Descriptor:
         """The config of an image that was resolved."""
-        found = manifest.parse(root, self.fetch_bytes(root)).config
-        assert found is not None  # made by _read
-        return found
+        # Made here, so it has one.
+        return t.cast(Descriptor, manifest.parse(root, self.fetch_bytes(root)).config)
 
     def _names(self) -> t.List[str]:
         return list(dict.fromkeys(tag for image in self.images for tag in image.tags))
