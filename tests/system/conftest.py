@@ -69,6 +69,12 @@ def _referrers_registry() -> t.Iterator[ReferrersRegistry]:
     yield from _started(ReferrersRegistry)
 
 
+@pytest.fixture(scope="session", name="cranes_registry")
+def _cranes_registry() -> t.Iterator[ReferrersRegistry]:
+    """One that has the API, and leaves half of it to its clients."""
+    yield from _started(ReferrersRegistry, cranes=True)
+
+
 @pytest.fixture(scope="session", name="secure_registry")
 def _secure_registry() -> t.Iterator[Registry]:
     """htpasswd login over TLS with a private CA."""

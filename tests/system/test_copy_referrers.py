@@ -18,10 +18,12 @@ Result = t.Dict[str, t.Any]
 SBOM, SIGNATURE = "application/vnd.test.sbom", "application/vnd.test.signature"
 
 
-@pytest.fixture(name="hosts", params=["fallback tags", "Referrers API"])
+@pytest.fixture(
+    name="hosts", params=["registry", "referrers_registry", "cranes_registry"], ids=["fallback tags", "Referrers API", "half of it"]
+)
 def _hosts(request: pytest.FixtureRequest) -> str:
     """A registry of each kind."""
-    return str(request.getfixturevalue("registry" if request.param == "fallback tags" else "referrers_registry").host)
+    return str(request.getfixturevalue(request.param).host)
 
 
 @pytest.fixture(name="signed")

@@ -30,7 +30,8 @@ class GoTool:
 TOOLS = {
     "buildkitd": GoTool("github.com/moby/buildkit@v0.25.1", "github.com/moby/buildkit/cmd/buildkitd"),
     "regctl": GoTool("github.com/regclient/regclient@v0.11.7", "github.com/regclient/regclient/cmd/regctl"),
-    "referrers-registry": GoTool("github.com/google/go-containerregistry@v0.20.6", source="referrers_registry"),
+    "olareg": GoTool("github.com/olareg/olareg@v0.1.2", "github.com/olareg/olareg/cmd/olareg"),
+    "crane-registry": GoTool("github.com/google/go-containerregistry@v0.20.6", source="crane_registry"),
 }
 
 
@@ -50,14 +51,21 @@ def find(name: str) -> pathlib.Path:
 
 
 def _build(tool: GoTool, program: pathlib.Path) -> None:
-    """Inside of a module of our own: ``go install`` refuses one whose go.mod has exclude directives."""
+    """Inside of a module of our own that requires the version.
+
+    ``go install`` refuses a go.mod with exclude directives, and like ``go get`` it asks for all versions, which not every proxy lists.
+    """
     program.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=mod"}
     with tempfile.TemporaryDirectory() as module:
         if tool.source is not None:
             shutil.copytree(HERE / tool.source, module, dirs_exist_ok=True)
         built = str(pathlib.Path(module, "built"))
-        for command in (["mod", "init", "example.com/tool"], ["get", tool.module], ["build", "-o", built, tool.package or "."]):
+        for command in (
+            ["mod", "init", "example.com/tool"],
+            ["mod", "edit", f"-require={tool.module}"],
+            ["build", "-o", built, tool.package or "."],
+        ):
             done = subprocess.run(["go", *command], capture_output=True, text=True, cwd=module, env=environment, check=False)
             if done.returncode != 0:
                 raise peers.Unavailable(f"go {command[0]} failed: {done.stderr.strip()[-300:]}")

@@ -179,13 +179,19 @@ class _Authority:
 
 
 class ReferrersRegistry:
-    """A running registry with the Referrers API, whose tags can be deleted, without login or TLS; it keeps its content in memory."""
+    """A running registry with the Referrers API, whose tags can be deleted, without login or TLS: olareg.
 
-    def __init__(self) -> None:
-        program = str(go_tools.find("referrers-registry"))
+    ``cranes``: crane's own, which has the API too, but neither says that it has listed a manifest nor what an artifact is.
+    """
+
+    def __init__(self, cranes: bool = False) -> None:
+        program = str(go_tools.find("crane-registry" if cranes else "olareg"))
         self._folder = tempfile.TemporaryDirectory(prefix="lading-registry-")
-        self.host = f"127.0.0.1:{processes.free_port()}"
-        self._process = processes.start([program, "-address", self.host], pathlib.Path(self._folder.name, "log"))
+        port = processes.free_port()
+        self.host = f"127.0.0.1:{port}"
+        command = [program, "serve", "--addr", "127.0.0.1", "--port", str(port), "--api-delete", "--dir", self._folder.name]
+        command = [program, "-address", self.host] if cranes else command
+        self._process = processes.start(command, pathlib.Path(self._folder.name, "log"))
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
