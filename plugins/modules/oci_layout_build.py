@@ -392,6 +392,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay im
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
 from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
+from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     failing,
     is_unmade,
@@ -401,7 +402,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     registries_argument_spec,
     side_argument_spec,
 )
-from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
 from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate

@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 
 from .content.codec import Deflater, plain
 from .content.overlay import Overlay, Spool
-from .content.store import CHUNK, Fetcher
+from .content.store import CHUNK
+from .known import Known
 from .layer import Digesting
 from .spec import mediatype, strictjson
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import InvalidError, MismatchError, NotFoundError
+from .spec.errors import InvalidError, MismatchError
 from .spec.image import check_layers, has_config, parse_config
 from .spec.manifest import Manifest, parse
 from .spec.platform import REFERENCE_DIGEST, is_attestation
 
-# Layers by the digest of their uncompressed tar and by their compression.
-Stored = t.Mapping[t.Tuple[Digest, str], Descriptor]
 # What Docker's documents have no field for.
 _OCI_ONLY = ("annotations", "artifactType", "subject")
 # Annotations that speak of a layer's compressed bytes (eStargz, zstd:chunked).
@@ -51,7 +50,7 @@ class Converter:
     ``reused``: those of them that were taken. ``dropped``: attestations of images whose digests have changed; they speak of the old ones.
     """
 
-    def __init__(self, overlay: Overlay, spool: Spool, wanted: Conversion, stored: Stored) -> None:
+    def __init__(self, overlay: Overlay, spool: Spool, wanted: Conversion, stored: Known) -> None:
         self._overlay = overlay
         self._spool = spool
         self._wanted = wanted
@@ -186,30 +185,3 @@ class Converter:
 
 def _without(document: t.Mapping[str, t.Any], names: t.Sequence[str]) -> t.Dict[str, t.Any]:
     return {name: value for name, value in document.items() if name not in names}
-
-
-def stored_layers(store: Fetcher, roots: t.Iterable[t.Optional[Descriptor]]) -> t.Dict[t.Tuple[Digest, str], Descriptor]:
-    """Layers of the images under ``roots`` by diff_id and compression; those of what cannot be read are not among them."""
-    found: t.Dict[t.Tuple[Digest, str], Descriptor] = {}
-    for root in roots:
-        if root is not None:
-            try:
-                _add_layers(store, root, found)
-            except (InvalidError, MismatchError, NotFoundError):
-                continue
-    return found
-
-
-def _add_layers(store: Fetcher, desc: Descriptor, found: t.Dict[t.Tuple[Digest, str], Descriptor]) -> None:
-    document = parse(desc, store.fetch_bytes(desc))
-    for child in document.manifests:
-        if mediatype.is_manifest(child.media_type) and not is_attestation(child):
-            _add_layers(store, child, found)
-    if document.config is None or not has_config(document):
-        return
-    config = parse_config(store.fetch_bytes(document.config), f"the config of {desc.digest}")
-    check_layers(config, document, str(desc.digest))
-    for diff_id, layer in zip(config.diff_ids, document.layers):
-        kind = mediatype.parse_layer(layer.media_type)
-        if kind is not None:
-            found[diff_id, kind.compression] = Descriptor(layer.media_type, layer.digest, layer.size)

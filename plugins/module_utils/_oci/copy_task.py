@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from .attached import Attached, AttachedPlanner
 from .content.overlay import Overlay, Spool
 from .content.store import Fetcher, Source, Target
-from .convert import Conversion, Converter, stored_layers
+from .convert import Conversion, Converter
 from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up
+from .known import layers_under
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, MismatchError, NotFoundError, located
 from .spec.platform import Platform
@@ -129,7 +130,7 @@ class CopyTask:
         new = for_platforms(overlay, root, wanted.platforms) if wanted.platforms else root
         if not wanted.conversion:
             return Derived(new, overlay)
-        stored = stored_layers(self.target, current.values()) if wanted.conversion.compression else {}
+        stored = layers_under(self.target, current.values()) if wanted.conversion.compression else {}
         converter = Converter(overlay, self.spool, wanted.conversion, stored)
         with located(self.source.location):
             new = converter.convert(new)

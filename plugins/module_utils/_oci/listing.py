@@ -17,13 +17,11 @@ from .content import tar
 from .content.codec import Readable
 from .content.store import CHUNK
 from .plaintar import Limits, PlainTar
-from .spec.descriptor import Descriptor
+from .spec.descriptor import CONTENT_DIGEST, UNPACK, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
 from .titles import Parts, check_apart, check_link, parse_member
 
-UNPACK = "io.deis.oras.content.unpack"
-CONTENT_DIGEST = "io.deis.oras.content.digest"
 # No setuid, setgid or sticky, not writable by others; its owner can always read a file, and enter and change a folder.
 _MODE = 0o755
 _FILE_MODE = 0o400

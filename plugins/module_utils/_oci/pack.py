@@ -15,25 +15,20 @@ from dataclasses import dataclass, field
 from .base import Base
 from .content import codec
 from .content.overlay import Overlay, Spool
-from .content.store import Source
 from .given import GivenTar
+from .known import Known
 from .layer import Tree, compress, content_digest, file_digest, open_regular
 from .runtime import merged
 from .spec import image, manifest, mediatype, strictjson
-from .spec.descriptor import EMPTY, EMPTY_CONTENT, TITLE, Descriptor
+from .spec.descriptor import CONTENT_DIGEST, EMPTY, EMPTY_CONTENT, TITLE, UNPACK, Descriptor
 from .spec.digest import Digest
-from .spec.errors import InvalidError, MismatchError, NotFoundError
+from .spec.errors import InvalidError
 from .whiteout import Whiteouts
 
 CREATED = "org.opencontainers.image.created"
-UNPACK = "io.deis.oras.content.unpack"
-CONTENT_DIGEST = "io.deis.oras.content.digest"
 UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1"
 _CREATED_BY = "lading.oci.oci_layout_build"
 _LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
-
-# Layers that need not be made again, by the digest of their uncompressed tar and their compression.
-Known = t.Mapping[t.Tuple[Digest, str], Descriptor]
 
 
 @dataclass(frozen=True)
@@ -190,37 +185,3 @@ def _check_titles(files: t.Sequence[File]) -> None:
         if file.title in seen:
             raise InvalidError(f"two files have the title {file.title!r}: give one of them another title")
         seen.add(file.title)
-
-
-def known_layers(store: Source, reference: str) -> t.Dict[t.Tuple[Digest, str], Descriptor]:
-    """The layers of what ``reference`` names now, by the digests of their uncompressed tars and their compressions.
-
-    {} when it names nothing, or nothing that can be read: then all is made anew, which is right too.
-    """
-    try:
-        root = store.lookup(reference)
-        if root is None or not mediatype.is_image(root.media_type):
-            return {}
-        document = manifest.parse(root, store.fetch_bytes(root))
-        found = [*_unpackable(document), *_image_layers(store, document)]
-        return {key: desc for key, desc in found if store.exists(desc)}
-    except (InvalidError, MismatchError, NotFoundError):
-        return {}
-
-
-def _unpackable(document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
-    """The folders of an artifact: gzip, whatever their media types."""
-    for layer in document.layers:
-        if CONTENT_DIGEST in layer.annotations:
-            yield (Digest(layer.annotations[CONTENT_DIGEST]), codec.GZIP), layer
-
-
-def _image_layers(store: Source, document: manifest.Manifest) -> t.Iterator[t.Tuple[t.Tuple[Digest, str], Descriptor]]:
-    if document.config is None or not image.has_config(document):
-        return
-    config = image.parse_config(store.fetch_bytes(document.config), "the image's config")
-    image.check_layers(config, document, "the image")
-    for diff_id, layer in zip(config.diff_ids, document.layers):
-        parsed = mediatype.parse_layer(layer.media_type)
-        if parsed is not None:
-            yield (diff_id, parsed.compression), layer

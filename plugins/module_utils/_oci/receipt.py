@@ -17,8 +17,8 @@ import os
 import typing as t
 
 from .cache import DAMAGE, CacheFile, dumps
-from .listing import CONTENT_DIGEST, Listing, Member
-from .spec.descriptor import Descriptor
+from .listing import Listing, Member
+from .spec.descriptor import CONTENT_DIGEST, Descriptor
 from .spec.digest import Digest
 from .spec.errors import OCIError
 from .titles import Parts

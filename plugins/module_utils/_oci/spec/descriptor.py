@@ -17,6 +17,9 @@ from .errors import InvalidError, MismatchError
 
 TITLE = "org.opencontainers.image.title"
 REF_NAME = "org.opencontainers.image.ref.name"
+# oras-go content/file: the layer is the tar of a folder that is to be unpacked; the digest of that tar without compression.
+UNPACK = "io.deis.oras.content.unpack"
+CONTENT_DIGEST = "io.deis.oras.content.digest"
 MAX_SIZE = 2**63 - 1
 
 

@@ -26,7 +26,8 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout imp
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
-from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer, known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError
