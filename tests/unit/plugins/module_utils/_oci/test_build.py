@@ -214,7 +214,11 @@ class TestGivenTar:
         assert build.config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(given.read_bytes()).hexdigest()}"]
         assert not Build(tmp_path / "out", layers=[layer_option(packed)]).plan.changed
 
-    @pytest.mark.parametrize("content", [b"", b"text" * 400, gzip.compress(b"text" * 400), gzip.compress(bytes(2048))[:-3]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"text" * 400, gzip.compress(b"text" * 400), gzip.compress(bytes(2048))[:-3]],
+        ids=["empty", "text", "packed text", "cut"],  # not the content: gzip has the time of the day in it
+    )
     def test_what_is_called_tar_must_be_one(self, tmp_path: pathlib.Path, content: bytes) -> None:
         (tmp_path / "no.tar").write_bytes(content)
         with pytest.raises(InvalidError, match="no.tar"):
