@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
@@ -69,6 +70,8 @@ def test_registry_to_layout(sources: Sources, tmp_path: pathlib.Path, peers: t.A
     assert blobs(tmp_path / "ours") == blobs(tmp_path / "oras") == blobs(tmp_path / "crane")
     assert done["digest"] == sources.made["root"].digest
     # oras also leaves an empty folder "ingest" behind, and lists every manifest in index.json, in no order.
+    assert (tmp_path / "oras" / "ingest").is_dir()
+    assert len(json.loads((tmp_path / "oras" / "index.json").read_text())["manifests"]) > 1
     assert sorted(path.name for path in (tmp_path / "ours").iterdir()) == ["blobs", "index.json", "oci-layout"]
     assert len(json.loads((tmp_path / "ours" / "index.json").read_text())["manifests"]) == 1
 
@@ -130,6 +133,17 @@ def test_docker_format(sources: Sources, tmp_path: pathlib.Path, peers: t.Any) -
     assert back["digest"] == sources.made["single"].digest != done["digest"]
     many = copy(f"{sources.repository}:v1", f"{sources.repository}:docker-list", format="docker")
     # An index with attestations is refused by skopeo for v2s2; we leave the attestations out, and say so.
+    refused = [
+        skopeo,
+        "--insecure-policy",
+        "copy",
+        "--all",
+        "--format",
+        "v2s2",
+        f"oci:{sources.images.layout.path}:v1",
+        f"dir:{tmp_path}/many",
+    ]
+    assert subprocess.run(refused, capture_output=True, check=False).returncode != 0
     assert len(many["dropped"]) == 3
     listed = json.loads(peer(peers.require("crane"), "manifest", f"{sources.repository}:docker-list"))
     assert listed["mediaType"] == "application/vnd.docker.distribution.manifest.list.v2+json" and len(listed["manifests"]) == 3
@@ -182,6 +196,9 @@ def test_backup_and_restore(sources: Sources, tmp_path: pathlib.Path, registry: 
     for where in ("by-oras", "by-us"):
         assert peer(crane, "ls", f"{registry.host}/{repository}/{where}").split() == ["latest", "v1", "v2"]
     # The same backup again is the same bytes: oras writes the tar anew, with other times.
+    first = (tmp_path / "theirs.tar").read_bytes()
+    peer(oras, "backup", "--plain-http", "--output", tmp_path / "theirs.tar", sources.repository)
+    assert (tmp_path / "theirs.tar").read_bytes() != first
     before = tree_state(tmp_path)
     assert not succeed("oci_copy", {"src": sources.repository, "src_registry": HTTP, "dest": f"oci:{tmp_path}/ours.tar", "all_tags": True})[
         "changed"
@@ -200,6 +217,8 @@ def test_all_tags_and_no_clobber(sources: Sources, registry: t.Any, repository: 
     peer(crane, "tag", f"{ours}:v1", "v2")
     arguments = {"src": sources.repository, "dest": ours, "all_tags": True, "src_registry": HTTP, "dest_registry": HTTP}
     # crane copy --no-clobber passes over such a tag without a word; a task that says what should be there cannot.
+    peer(crane, "copy", "--all-tags", "--no-clobber", sources.repository, ours)
+    assert peer(crane, "digest", f"{ours}:v2") == peer(crane, "digest", f"{ours}:v1")
     message = fail("oci_copy", {**arguments, "force_tag": False})
     assert "the tag v2 names" in message and "force_tag=false" in message
     assert peer(crane, "digest", f"{ours}:v2") == peer(crane, "digest", f"{ours}:v1")
