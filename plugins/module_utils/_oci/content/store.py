@@ -202,10 +202,10 @@ class Source(Fetcher):
     def referrers(self, subject: Descriptor) -> t.List[Descriptor]:
         """What is attached to ``subject`` (manifests whose ``subject`` it is), each digest once, with artifact type and annotations.
 
-        [] when nothing is, also when the subject itself is not here.
+        In the order of the digests, because registries list them in none. [] when nothing is, also when the subject itself is not here.
         """
         with located(self.location), storage_errors(f"looking for referrers of {subject.digest}"):
-            return self._referrers(subject)
+            return sorted(self._referrers(subject), key=lambda desc: desc.digest)
 
     def _names(self) -> t.List[str]:
         return []
