@@ -256,7 +256,10 @@ def test_prune(sources: Sources, referrers_registry: t.Any, registry: t.Any, rep
 
 
 def test_deep_repairs(sources: Sources, registry: t.Any, repository: str, tmp_path: pathlib.Path) -> None:
-    layer = sources.images.json(sources.made["single"])["layers"][0]["digest"].partition(":")[2]
+    # Content that no other test has: it stays damaged in the registry.
+    image = sources.images.image(tar_of(only=repository), tags=["v2"])
+    copy(f"oci:{sources.images.layout.path}:v2", f"{sources.repository}:v2")
+    layer = sources.images.json(image)["layers"][0]["digest"].partition(":")[2]
     copy(f"{sources.repository}:v2", f"oci:{tmp_path}/ours:v2")
     (tmp_path / "ours" / "blobs" / "sha256" / layer).chmod(0o644)
     (tmp_path / "ours" / "blobs" / "sha256" / layer).write_bytes(b"damaged")
