@@ -299,8 +299,11 @@ class TestReferrers:
         """What is attached to one of two that are attached to the same: each is looked at once."""
         root = source.image(AMD, tags=["v1"])
         first = source.referrer(root, "application/one")
-        source.index(first, tags=[], subject=Descriptor(root.media_type, root.digest, root.size).to_json())
-        copy(source, dest, Wanted(referrers=True))
+        subject = Descriptor(root.media_type, root.digest, root.size).to_json()
+        second = source.document({"manifests": [first.to_json()], "subject": subject}, mediatype.OCI_INDEX, listed=True)
+        item = copy(source, dest, Wanted(referrers=True))
+        assert {attached.referrer.digest for attached in item.attached} == {first.digest, second.digest}
+        assert len(item.attached) == 2
 
     def test_digest_tags(self, source: Images, dest: Make) -> None:
         root = source.image(AMD, tags=["v1"])

@@ -160,6 +160,7 @@ class TestUntagging:
     def test_one_that_is_not_there(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         registry.fault("DELETE", "/manifests/", fake.error(404, "MANIFEST_UNKNOWN"))
         harness.repository().untag("absent")
+        assert registry.methods() == ["DELETE"]
 
     @pytest.mark.parametrize("status, code", [(400, "DIGEST_INVALID"), (405, "UNSUPPORTED")])
     def test_a_registry_that_cannot(
