@@ -16,7 +16,8 @@ description:
   - With O(all_tags) or O(tags_matching) many tags of a repository or layout are copied, each under its own name.
   - A source layout that does not exist is an error in a run. In check mode it is a warning, and the copy would be a change, because an
     earlier task may make it.
-  - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all.
+  - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all, unless an option
+    has to look at more (O(platforms), O(format), O(compression), O(referrers), O(digest_tags), O(deep)).
 extends_documentation_fragment:
   - lading.oci.attributes
   - lading.oci.attributes.actiongroup_registry
