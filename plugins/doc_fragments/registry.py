@@ -10,7 +10,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     """``registries`` for every module of the action group; ``src``, ``base`` and what belongs to them; ``dest_registry``."""
 
-    # Four times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
+    # Five times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
 options:
   registries:
