@@ -12,17 +12,19 @@ TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
-.PHONY: help test sanity units integration system lint quickstart bench format peers clean
+.PHONY: help test sanity units integration system lint torture torture-peers quickstart bench format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
 	@echo "make test         all of: sanity units integration system lint"
+	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
+	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
 	@echo "make bench        peak memory on a layer of 1 GiB"
 	@echo "make format       format the Python code"
 	@echo "make peers        fetch the other tools into .build/peers/bin"
 	@echo "make clean        remove .build"
 
-test sanity units integration system lint: $(BUILD)/checked
+test sanity units integration system lint torture torture-peers: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@)
 

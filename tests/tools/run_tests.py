@@ -5,7 +5,8 @@
 
     run_tests.py [STAGE ...]
 
-Stages: sanity, units, integration, system, lint (all of them by default). Runs inside the environment that the Makefile made.
+Stages: sanity, units, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment that the
+Makefile made.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
@@ -26,9 +27,12 @@ import time
 import typing as t
 from xml.etree import ElementTree
 
-import peers
-from docker_engine import Engine
-from registry_server import Registry
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "torture"))
+
+import peers  # noqa: E402
+import tally  # noqa: E402
+from docker_engine import Engine  # noqa: E402
+from registry_server import Registry  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build"
@@ -188,6 +192,30 @@ def lint(stage: Stage) -> Outcome:
     return Outcome(sum(results), len(results) - sum(results))
 
 
+def torture(stage: Stage) -> Outcome:
+    """Hostile input, faults, kills and races at length. Prints what was tried and what held; nothing may fail."""
+    return _torture(stage, ["lading.oci"])
+
+
+def torture_peers(stage: Stage) -> Outcome:
+    """The same cases for the other tools, where they have such a command: counted, not judged."""
+    return _torture(stage, ["oras", "skopeo", "crane"])
+
+
+def _torture(stage: Stage, clients: t.Sequence[str]) -> Outcome:
+    counts = LOGS / f"{stage.name}.jsonl"
+    counts.unlink(missing_ok=True)
+    results = []
+    for client in clients:
+        report = stage.tree / "tests" / "output" / "junit" / f"torture-{client}.xml"
+        arguments = ("-q", "-rs", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/torture")
+        command = (sys.executable, "-m", "pytest", *arguments, "--client", client)
+        results.append(stage.run(*command, PYTHONPATH=str(stage.tree.parents[2]), LADING_TORTURE_TALLY=str(counts)))
+    print("\n".join(tally.table(tally.read(counts))), flush=True)
+    return counted(stage, all(results), stage.junit())
+
+
+# What is run when nothing is named.
 STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
     "sanity": sanity,
     "system": system,
@@ -195,13 +223,14 @@ STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
     "integration": integration,
     "lint": lint,
 }
+LONG_STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {"torture": torture, "torture-peers": torture_peers}
 
 
 def run_stage(name: str) -> Outcome:
     stage, start = Stage(name), time.monotonic()
     try:
         stage.prepare()
-        outcome = STAGES[name](stage)
+        outcome = {**STAGES, **LONG_STAGES}[name](stage)
     except Exception as error:  # a stage that breaks is a failure of that stage; the others go on
         with stage.log.open("a") as log:
             log.write(f"{type(error).__name__}: {error}\n")
@@ -235,9 +264,9 @@ def show_failure(name: str) -> None:
 
 def main() -> int:
     names = sys.argv[1:] or list(STAGES)
-    unknown = [name for name in names if name not in STAGES]
+    unknown = [name for name in names if name not in {**STAGES, **LONG_STAGES}]
     if unknown:
-        print(f"no such stage: {', '.join(unknown)} (there are {', '.join(STAGES)})")
+        print(f"no such stage: {', '.join(unknown)} (there are {', '.join([*STAGES, *LONG_STAGES])})")
         return 2
     use_real_interpreters()
     prepare_ansible_test()
