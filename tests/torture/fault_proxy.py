@@ -324,18 +324,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _refusal(self) -> t.Optional[Answer]:
-        """What the token server and the guard before the registry say; None lets the request through."""
-        if self.path.startswith("/token"):
-            content = json.dumps({"token": self.proxy.new_token(), "expires_in": 300}).encode()
-            return None if self.proxy.bearer is False else Answer(200, {"content-type": "application/json"}, content)
-        if not self.proxy.bearer or self.headers.get("Authorization", "")[len("Bearer ") :] in self.proxy.tokens:
+        """What the guard before the registry says; None lets the request through."""
+        if (
+            not self.proxy.bearer
+            or self.path.startswith("/token")
+            or self.headers.get("Authorization", "")[len("Bearer ") :] in self.proxy.tokens
+        ):
             return None
         name = re.sub(r"/(manifests|blobs|tags|referrers)/.*", "", self.path)[len("/v2/") :]
         scope = f',scope="repository:{name}:pull,push"' if name else ""
         return Answer(401, {"www-authenticate": f'Bearer realm="http://{self.proxy.host}/token",service="proxy"{scope}'})
 
     def ask(self, body: bytes) -> Answer:
-        """The registry's answer."""
+        """The registry's answer, or the token server's."""
+        if self.proxy.bearer and self.path.startswith("/token"):
+            content = json.dumps({"token": self.proxy.new_token(), "expires_in": 300}).encode()
+            return Answer(200, {"content-type": "application/json"}, content)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         if body or self.command in ("PUT", "POST", "PATCH"):
             headers["Content-Length"] = str(len(body))

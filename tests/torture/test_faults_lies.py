@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import typing as t
 
@@ -74,7 +73,6 @@ ENDLESS = {"Content-Type": "application/json", "Link": '<{path}0>; rel="next"'}
 LISTS: t.Dict[str, t.Tuple[Fault, str]] = {
     "repeat": (Respond(200, {**ENDLESS, "Link": "<{path}>; rel=next"}, b'{"tags": ["v1"]}'), "repeats itself"),
     "same-tags": (Respond(200, ENDLESS, b'{"tags": ["v1"]}'), "repeats itself"),
-    "do-not-end": (Respond(200, ENDLESS, b'{"tags": []}'), "more than [0-9]+ pages"),
     "elsewhere": (Respond(200, {**ENDLESS, "Link": '<http://127.0.0.1:9/v2/>; rel="next"'}, b'{"tags": ["v1"]}'), "another host"),
     "huge": (Respond(200, {}, b'{"tags": ["' + b"x" * 5_000_000 + b'"]}'), "more than 4194304 bytes"),
 }
@@ -84,7 +82,7 @@ LISTS: t.Dict[str, t.Tuple[Fault, str]] = {
 def test_r44_pages(
     name: str, ours: t.Type[clients.Ours], sample: cases.Sample, registry: t.Any, tmp_path: pathlib.Path, report: t.Any
 ) -> None:
-    """threat row 44: a list of tags whose pages repeat, or do not end."""
+    """threat row 44: a list of tags whose pages repeat, lead elsewhere or are too large; the unit tests have those that do not end."""
     fault, says = LISTS[name]
     with FaultProxy(registry.host, [Rule("GET", "/tags/list", fault, FOR_EVER)]) as proxy:
         done = copy_all_tags(ours, proxy, sample, tmp_path)
@@ -100,7 +98,7 @@ def test_r32_a_list_that_is_cut_once(
     with FaultProxy(registry.host, [Rule("GET", "/tags/list", Broken("close", at))]) as proxy:
         done = copy_all_tags(ours, proxy, sample, tmp_path)
     index = tmp_path / "all" / "index.json"
-    named = [entry["digest"] for entry in json.loads(index.read_bytes())["manifests"]] if index.exists() else []
+    named = cases.names_of(index if index.exists() else None)
     report(tallies.FAULTS, [] if done.succeeded and sample.root in named else [done.output[-600:]])
 
 

@@ -67,9 +67,8 @@ def broken() -> t.Iterator[Case]:
 def refused() -> t.Iterator[Case]:
     yield body("session-lost", "41", NO_SESSION, SUCCEEDS)
     yield body("session-lost-twice", "41", NO_SESSION, SUCCEEDS, 2)
-    yield Case(
-        "sessions-lost-for-ever", "41", UP, (Rule("PUT|PATCH", SESSIONS, NO_SESSION, FOR_EVER),), REFUSED, says="BLOB_UPLOAD_UNKNOWN"
-    )
+    lost = (Rule("PUT|PATCH", SESSIONS, NO_SESSION, FOR_EVER),)
+    yield Case("sessions-lost-for-ever", "41", UP, lost, REFUSED, says="BLOB_UPLOAD_UNKNOWN")
     yield body("range-not-satisfiable", "41", Respond(416), SUCCEEDS)
     yield body("429-once", "35 41", Respond(429, {"Retry-After": "1"}), SUCCEEDS)
     yield body("429-date", "35 41", Late(429, 1), SUCCEEDS)
@@ -79,7 +78,7 @@ def refused() -> t.Iterator[Case]:
     yield body("503-for-ever", "36 41", Respond(503), REFUSED, FOR_EVER, says="503")
     yield start("start-503-twice", "36", Respond(503), SUCCEEDS, 2)
     yield start("start-503-for-ever", "36", Respond(503), REFUSED, FOR_EVER, says="503")
-    yield start("start-429", "35", Respond(429, {"Retry-After": "1"}), SUCCEEDS, gap=1)
+    yield start("start-429", "35", Respond(429, {"Retry-After": "1"}), SUCCEEDS)
     yield document("manifest-500-twice", "36", Respond(500), SUCCEEDS, 2)
     yield document("manifest-500-for-ever", "36", Respond(500), REFUSED, FOR_EVER, says="500")
     yield document("manifest-429", "35", Respond(429, {"Retry-After": "1"}), SUCCEEDS, gap=1)
