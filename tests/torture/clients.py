@@ -45,6 +45,7 @@ class Access:
     credentials: t.Mapping[str, t.Tuple[str, str]] = dataclasses.field(default_factory=dict)
     environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     timeout: int = 5  # seconds without an answer; ours only, for peers have no such option
+    retries: int = 5  # ours only as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,8 @@ class Ours(Client):
         )
 
     def registry_options(self) -> t.Dict[str, t.Any]:
-        options: t.Dict[str, t.Any] = {"plain_http": self.access.plain_http, "timeout": self.access.timeout}
+        access = self.access
+        options: t.Dict[str, t.Any] = {"plain_http": access.plain_http, "timeout": access.timeout, "retries": access.retries}
         if self.access.ca_file:
             options["ca_path"] = self.access.ca_file
         return options

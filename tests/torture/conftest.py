@@ -15,6 +15,7 @@ for folder in ("tools", "system", "torture"):
     sys.path.insert(0, str(HERE.parent / folder))
 
 import clients  # noqa: E402
+import fault_cases  # noqa: E402
 import peers as peer_tools  # noqa: E402
 import tally as tallies  # noqa: E402
 from registry_server import Registry  # noqa: E402
@@ -61,6 +62,25 @@ def _registry() -> t.Iterator[Registry]:
         pytest.skip(f"registry is missing: {error}")
     with registry:
         yield registry
+
+
+@pytest.fixture(scope="session", name="sample")
+def _sample(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> fault_cases.Sample:
+    """What is sent through faults, in the registry."""
+    return fault_cases.make_sample(tmp_path_factory.mktemp("sample"), registry.host)
+
+
+@pytest.fixture(name="trials")
+def _trials(
+    request: pytest.FixtureRequest,
+    client_class: t.Type[clients.Client],
+    sample: fault_cases.Sample,
+    registry: Registry,
+    tmp_path: pathlib.Path,
+    tally: tallies.Tally,
+    report: t.Callable[..., None],
+) -> fault_cases.Trials:
+    return fault_cases.Trials(request, client_class, sample, registry.host, tmp_path, tally, report)
 
 
 @pytest.fixture(name="report")

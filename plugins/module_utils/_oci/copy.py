@@ -15,11 +15,12 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from .content.store import Fetcher, Incoming, Named, Opener, Source, Target, VerifyingReader, bytes_opener
+from .content.store import Fetcher, Incoming, Named, Opener, Source, Target, VerifyingReader, again_on_mismatch, bytes_opener
+from .registry.retry import stopped_by
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError
+from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located
 from .spec.graph import post_order
 from .verify import read_whole
 
@@ -178,7 +179,8 @@ class _Walk:
                 return ()
         content = self._src.fetch_bytes(desc)
         self._manifests[desc.digest] = content
-        return manifest.successors(desc, content)
+        with located(self._src.location):
+            return manifest.successors(desc, content)
 
     def plan(self, current: t.Mapping[str, t.Optional[Descriptor]]) -> CopyPlan:
         stored = self._planner.stored([desc for desc in self._order if not mediatype.is_manifest(desc.media_type)]) | self._pruned
@@ -255,7 +257,8 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
             if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
             else:
-                dst.push(desc, _stoppable(src, desc, stop))
+                opener = _stoppable(src, desc, stop)
+                again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
         except BaseException:
             stop.set()
             raise
@@ -264,9 +267,14 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
 
 
 def run_all(work: t.Callable[[Item], None], items: t.Sequence[Item], concurrency: int, stop: threading.Event) -> None:
-    """``work`` on each item, in parallel; the first real error ends the rest (``stop``) and is raised."""
+    """``work`` on each item, in parallel; the first real error ends the rest (``stop``), their pauses too, and is raised."""
+
+    def stoppable(item: Item) -> None:
+        with stopped_by(stop):
+            work(item)
+
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
-        futures = [pool.submit(work, item) for item in items]
+        futures = [pool.submit(stoppable, item) for item in items]
         try:
             errors = [future.exception() for future in futures]
         except BaseException:

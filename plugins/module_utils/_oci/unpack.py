@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from .content import tar
 from .content.beneath import default_mode
-from .content.store import CHUNK, Fetcher
+from .content.store import CHUNK, Fetcher, again_on_mismatch
 from .copy import Stats, run_all
 from .destination import Destination, Found, refuse_folder
 from .folders import FolderBlobs
@@ -218,9 +218,13 @@ def _file_jobs(pull: Pull, plan: UnpackPlan, stop: threading.Event) -> t.List[Jo
 
 def _write_files(pull: Pull, items: t.Sequence[Item], stop: threading.Event) -> None:
     first, *others = items
-    with reading(pull.src, first.title), pull.src.fetch(first.desc) as reader:
-        reader.stop = stop
-        pull.destination.write_file(first.parts, reader.chunks())
+
+    def write() -> None:
+        with reading(pull.src, first.title), pull.src.fetch(first.desc) as reader:
+            reader.stop = stop
+            pull.destination.write_file(first.parts, reader.chunks())
+
+    again_on_mismatch(pull.src.origin(first.desc).remote, write)
     for item in others:
         pull.destination.copy_file(first.parts, item.parts, first.desc)
 

@@ -23,6 +23,7 @@ from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundE
 from ..spec.strictjson import MAX_DOCUMENT
 
 CHUNK = 1024 * 1024
+Result = t.TypeVar("Result")
 
 
 class RawReader(t.Protocol):
@@ -109,6 +110,19 @@ class VerifyingReader:
         self.close()
 
 
+def again_on_mismatch(remote: bool, work: t.Callable[[], Result]) -> Result:
+    """``work``; once more when content was not what it ought to be and came over a network: the way may have damaged it.
+
+    Only once: what is wrong where it is stored may be large.
+    """
+    try:
+        return work()
+    except MismatchError:
+        if not remote:
+            raise
+        return work()
+
+
 # Opens content from its start, as often as a retry needs it.
 Opener = t.Callable[[], VerifyingReader]
 
@@ -139,9 +153,13 @@ class Incoming:
 
 
 class Fetcher(abc.ABC):
-    """A readable store. ``location`` names it in errors: side, then reference or path."""
+    """A readable store. ``location`` names it in errors: side, then reference or path.
+
+    ``remote``: content comes over a network, so what does not match may match when it is asked for again.
+    """
 
     location: t.Optional[str] = None
+    remote = False
 
     def exists(self, desc: Descriptor) -> bool:
         """True when the content is stored here with this digest and size."""
@@ -160,8 +178,12 @@ class Fetcher(abc.ABC):
         if desc.size > limit:
             with located(self.location):
                 raise InvalidError(f"{desc.digest} has {desc.size} bytes, more than the limit of {limit} for a document")
-        with self.fetch(desc) as reader:
-            return b"".join(reader.chunks())
+
+        def read() -> bytes:
+            with self.fetch(desc) as reader:
+                return b"".join(reader.chunks())
+
+        return again_on_mismatch(self.origin(desc).remote, read)
 
     def origin(self, desc: Descriptor) -> Fetcher:
         """The store that really has the content: this one, or one that it was built on."""

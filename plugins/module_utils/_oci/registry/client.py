@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import typing as t
 from dataclasses import dataclass, field
 
+from ..spec import strictjson
 from ..spec.errors import OCIError, TransportError
 from . import auth
 from .answers import warnings_of
 from .login import Caller, Login
 from .origin import host_of, quoted, resolve, same_origin, secrets
-from .retry import PASSING, Patience, Sleep
+from .retry import PASSING, Patience, Sleep, pause
 from .transport import Interrupted, Request, Response, Transport
 
 if t.TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Call:
 
     ``across``: a redirect of a GET or HEAD may lead to another origin, where no credential, header or certificate goes along.
     ``grace``: see Request. ``once``: passing faults are the caller's to retry, because the request would have to be another one.
+    ``document``: what the body of a 200 is called, which is then read at once, so that a cut of it is a fault like any other.
     """
 
     method: str
@@ -56,12 +57,13 @@ class Call:
     across: bool = False
     once: bool = False
     grace: float = 0
+    document: t.Optional[str] = None
 
 
 class Client:
     """One registry under one set of options. Thread-safe; ``warn`` is told each of the registry's warnings once."""
 
-    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = time.sleep) -> None:
+    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = pause) -> None:
         self.host = host
         self.options = options
         self.transport = Transport(host, options)
@@ -83,6 +85,8 @@ class Client:
         while True:
             try:
                 response = self._logged_in(caller, call)
+                if call.document is not None and response.status == 200:
+                    response.load(strictjson.MAX_DOCUMENT, call.document)
             except Interrupted as error:
                 if call.once:
                     raise

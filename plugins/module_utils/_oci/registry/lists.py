@@ -29,14 +29,15 @@ _NO_API = (404, 405, 501)
 class Lists:
     """Of the repository ``name`` in the registry whose URL is ``origin``.
 
-    ``get`` asks for a URL or path; ``failure`` makes the error of an answer, from what was being done.
+    ``get`` asks for a URL or path, and is told what the answer is called; ``failure`` makes the error of an answer, from what was
+    being done.
     """
 
     def __init__(
         self,
         name: str,
         origin: str,
-        get: t.Callable[[str], Response],
+        get: t.Callable[[str, str], Response],
         failure: t.Callable[[Response, str], RegistryError],
     ) -> None:
         self._name = name
@@ -91,7 +92,7 @@ class Lists:
             visited.add(following)
             if len(visited) > MAX_PAGES:
                 raise TransportError(f"{what} has more than {MAX_PAGES} pages")
-            response = self._get(following)
+            response = self._get(following, what)
             following = self._next_page(response, what)
             yield response
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from ..content.store import Fetcher, Opener, RawReader, Target
+from ..content.store import Fetcher, Opener, RawReader, Target, again_on_mismatch
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest, looks_like_digest
@@ -31,6 +31,8 @@ from .uploads import Session, Upload
 if t.TYPE_CHECKING:
     from .transport import Response
 
+# What a registry says of a document that is not the one whose digest was named, or is none any more.
+_DAMAGED = ("DIGEST_INVALID", "MANIFEST_INVALID")
 _ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
 
 
@@ -42,6 +44,8 @@ class Repository(Target):
     with its first push say 404, not 401, of one that is not there yet.
     """
 
+    remote = True
+
     def __init__(self, reference: RegistryReference, client: Client, writing: bool = False) -> None:
         self.reference = reference
         self._client = client
@@ -50,7 +54,7 @@ class Repository(Target):
         self._base = f"/v2/{reference.repository}"
         self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
         self._scopes = self._push_scopes if writing else merge_scopes(repository_scope(reference.repository, "pull"))
-        self._lists = Lists(reference.name, client.transport.url, lambda url: self._request("GET", url), self._error)
+        self._lists = Lists(reference.name, client.transport.url, lambda url, what: self._request("GET", url, document=what), self._error)
         self._listing = threading.RLock()
 
     def tags(self) -> t.Iterator[str]:
@@ -150,8 +154,8 @@ class Repository(Target):
 
     def _resolve_by_get(self, name: str, digest: t.Optional[Digest]) -> Descriptor:
         """From the document itself, for a HEAD that said too little; and for the words of an error, which a HEAD has not."""
-        doing = self._doing("GET", "manifest", name)
-        response = self._request("GET", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True)
+        doing, what = self._doing("GET", "manifest", name), f"the manifest {name}"
+        response = self._request("GET", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True, document=what)
         if response.status == 404:
             raise answers.not_found(response, doing)
         if response.status in (200, 204) and not answers.size_of(response) and response.length is not None:
@@ -160,7 +164,7 @@ class Repository(Target):
             raise self._error(response, doing)
         claimed, stated = answers.digest_of(response), answers.manifest_type_of(response)
         content_type = answers.media_type_of(response)
-        content = response.read_all(strictjson.MAX_DOCUMENT, f"the manifest {name}")
+        content = response.read_all(strictjson.MAX_DOCUMENT, what)
         _check_claim(doing, content, digest or claimed)
         _check_claim(doing, content, claimed)
         try:
@@ -227,6 +231,15 @@ class Repository(Target):
             self._put_manifest(root, manifest, name)
 
     def _put_manifest(self, desc: Descriptor, content: bytes, name: str) -> None:
+        """Once more when the registry got something else: a tag would name it."""
+        listed = again_on_mismatch(self.remote, lambda: self._send_manifest(desc, content, name))
+        if b'"subject"' in content and not listed:
+            document = manifest.parse(desc, content)
+            if document.subject is not None:
+                self._list_referrer(desc, document)
+
+    def _send_manifest(self, desc: Descriptor, content: bytes, name: str) -> bool:
+        """True when the registry says that it has listed the manifest with its subject's referrers."""
         doing = self._doing("PUT", "manifest", name)
         response = self._request(
             "PUT", self._manifest_url(name), self._push_scopes, {"Content-Type": desc.media_type}, payload=bytes_payload(content)
@@ -235,15 +248,15 @@ class Repository(Target):
         if response.status == 200 and stored is None:
             raise answers.unexpected(response, doing)
         if response.status not in (200, 201, 202, 204):
-            raise self._error(response, doing)
+            error = self._error(response, doing)
+            if error.code in _DAMAGED:
+                raise MismatchError(error.message) from error
+            raise error
         listed = response.headers.get("OCI-Subject") is not None
         response.finish()
         if stored is not None and stored.algorithm == desc.digest.algorithm and stored != desc.digest:
             raise MismatchError(f"{doing}: the registry says that it stored {stored}, not {desc.digest}")
-        if b'"subject"' in content and not listed:
-            document = manifest.parse(desc, content)
-            if document.subject is not None:
-                self._list_referrer(desc, document)
+        return listed
 
     def _request(
         self,

@@ -73,6 +73,7 @@ class Response:
         self._failures = failures
         self._translate = translate
         self._taken = 0
+        self._content: t.Optional[bytes] = None
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
         self.headers: t.Mapping[str, str] = raw.headers
@@ -92,8 +93,14 @@ class Response:
             raise Interrupted(f"{host_of(self.url)} closed the connection after {self._taken} of {self.length} bytes")
         return chunk
 
+    def load(self, limit: int, what: str) -> None:
+        """Take the whole body off the wire, for ``read_all``."""
+        self._content = self.read_all(limit, what)
+
     def read_all(self, limit: int, what: str) -> bytes:
         """The whole body; refuses more than ``limit`` bytes. The connection is free afterwards."""
+        if self._content is not None:
+            return self._content
         parts: t.List[bytes] = []
         size = 0
         while size <= limit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..spec.errors import MismatchError, OCIError, TransportError, storage_errors
+from ..spec.errors import MismatchError, OCIError, RegistryError, TransportError, storage_errors
 from . import answers
 from .client import Call, Client, Payload, swallow
 from .login import Caller
@@ -79,6 +79,7 @@ class Upload:
         self._desc = desc
         self._content = content
         self._breaks = 0
+        self._damaged = False
         self._chunk = 0  # bytes; 0 is one PUT for all
 
     def run(self) -> None:
@@ -229,6 +230,10 @@ class Upload:
         error = self._failure(response, "PUT")
         if response.status in PASSING or response.status in (404, 416):
             raise _Lost(error, asked)
+        if error.code == "DIGEST_INVALID" and not self._damaged:
+            # What was sent had been verified, so it was damaged on its way; a registry that says so again means the digest.
+            self._damaged = True
+            raise _Lost(error)
         raise error
 
     def _request(
@@ -246,7 +251,7 @@ class Upload:
     def _doing(self, method: str) -> str:
         return f"{method} of blob {self._desc.digest} to {self._repository}"
 
-    def _failure(self, response: Response, method: str) -> OCIError:
+    def _failure(self, response: Response, method: str) -> RegistryError:
         return answers.failure(response, self._doing(method), self._caller.hint)
 
 

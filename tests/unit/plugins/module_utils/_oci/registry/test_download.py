@@ -96,10 +96,18 @@ def test_a_range_that_is_not_answered_as_asked(registry: fake.FakeRegistry, harn
 
 
 def test_content_that_changed_meanwhile(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
-    registry.fault("GET", "/blobs/", fake.cut_after(HALF))
-    registry.fault("GET", "/blobs/", fake.answer(200, {}, b"x" * len(BLOB)))
+    for _time in range(2):
+        registry.fault("GET", "/blobs/", fake.cut_after(HALF))
+        registry.fault("GET", "/blobs/", fake.answer(200, {}, b"x" * len(BLOB)))
     with pytest.raises(MismatchError, match="another digest"):
         fetch(harness)
+    assert ranges(registry) == [None, f"bytes={HALF}-", None, f"bytes={HALF}-"]
+
+
+def test_what_was_damaged_once_is_asked_for_once_more(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    registry.fault("GET", "/blobs/", fake.answer(200, {}, b"x" * len(BLOB)))
+    assert fetch(harness) == BLOB
+    assert ranges(registry) == [None, None]
 
 
 def test_an_error_while_it_is_taken_up(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
@@ -144,7 +152,7 @@ def test_a_body_that_does_not_end(registry: fake.FakeRegistry, harness: fake.Har
         except OSError:
             pass
 
-    registry.fault("GET", "/blobs/", endless)
+    registry.fault("GET", "/blobs/", endless, times=2)
     with pytest.raises(MismatchError, match="longer than"):
         fetch(harness)
 

@@ -212,7 +212,7 @@ class TestContent:
     def test_an_answer_of_another_length_says_what_came(
         self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
     ) -> None:
-        registry.fault("GET", "/blobs/", fake.answer(200, {"Content-Type": "text/html"}, b"<html>"))
+        registry.fault("GET", "/blobs/", fake.answer(200, {"Content-Type": "text/html"}, b"<html>"), times=2)
         with pytest.raises(MismatchError, match="6 bytes of text/html, not the 10000"):
             harness.repository().fetch_bytes(LAYER)
 
@@ -253,9 +253,25 @@ class TestManifests:
 
     def test_the_answer_names_another_digest(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         root, content, _blobs = image(BLOB)
-        registry.fault("PUT", "/manifests/", fake.answer(201, {"Docker-Content-Digest": Digest.of(b"other")}))
+        registry.fault("PUT", "/manifests/", fake.answer(201, {"Docker-Content-Digest": Digest.of(b"other")}), times=2)
         with pytest.raises(MismatchError, match="it stored sha256"):
             harness.repository().tag(root, content, ["v1"])
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            fake.answer(201, {"Docker-Content-Digest": Digest.of(b"other")}),
+            fake.error(400, "DIGEST_INVALID"),
+            fake.error(400, "MANIFEST_INVALID"),
+        ],
+        ids=["stored-as-another", "digest", "manifest"],
+    )
+    def test_what_was_damaged_once_is_sent_once_more(self, registry: fake.FakeRegistry, harness: fake.Harness, fault: fake.Action) -> None:
+        root, content, _blobs = image(BLOB)
+        registry.fault("PUT", "/manifests/v1", fault)
+        harness.repository().tag(root, content, ["v1"])
+        assert registry.state.tags["team/app", "v1"] == root.digest
+        assert len(registry.asked("PUT", "/manifests/v1")) == 2
 
     def test_an_empty_200_stores_nothing(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         root, content, _blobs = image(BLOB)
@@ -340,6 +356,13 @@ class TestTags:
         with pytest.raises(TransportError, match="repeats itself"):
             list(harness.repository().tags())
         assert len(registry.asked("GET", "tags/list")) == 2
+
+    def test_a_page_that_is_cut_is_asked_for_again(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+        store(harness.repository(), ["v1", "v2"], BLOB)
+        registry.seen.clear()
+        registry.fault("GET", "/tags/", fake.cut_after(5), times=2)
+        assert list(harness.repository().tags()) == ["v1", "v2"]
+        assert len(registry.asked("GET", "/tags/")) == 3
 
     @pytest.mark.parametrize("limit", ["MAX_PAGES", "MAX_ENTRIES"])
     def test_a_list_without_end(

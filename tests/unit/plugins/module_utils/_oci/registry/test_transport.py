@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import pathlib
@@ -52,6 +53,30 @@ class TestTime:
         with pytest.raises(TransportError, match="too slow a one"):
             fake.Harness(registry, timeout=0.3, retries=1).repository().fetch_bytes(Descriptor(LAYER.media_type, LAYER.digest, 100_000))
         assert 0.6 < time.monotonic() - start < 3
+
+    def test_interim_answers_for_ever(self, registry: fake.FakeRegistry) -> None:
+        def interim(handler: fake.Handler) -> None:
+            handler.close_connection = True
+            for _number in range(10_000):
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+        registry.fault("GET", "", interim)
+        with pytest.raises(TransportError, match="more than 1048576 bytes, and no end of the header"):
+            fake.Harness(registry, retries=0).repository().fetch_bytes(LAYER)
+
+    def test_a_header_whose_lines_come_fast_enough_but_do_not_end(self, registry: fake.FakeRegistry) -> None:
+        def slow(handler: fake.Handler) -> None:
+            handler.close_connection = True
+            with contextlib.suppress(OSError):
+                for _number in range(200):
+                    handler.wfile.write(b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 1000 + b"\r\n\r\n")
+                    time.sleep(0.05)
+
+        registry.fault("GET", "", slow)
+        start = time.monotonic()
+        with pytest.raises(TransportError, match="within 0.3 seconds"):
+            fake.Harness(registry, timeout=0.3, retries=0).repository().fetch_bytes(LAYER)
+        assert time.monotonic() - start < 5
 
     def test_time_that_the_reader_takes_does_not_count(self, registry: fake.FakeRegistry) -> None:
         content = b"x" * 3_000_000

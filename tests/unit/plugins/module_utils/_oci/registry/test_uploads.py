@@ -207,10 +207,23 @@ def test_it_ends(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
 
 
 def test_a_refusal_is_final(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
-    registry.fault("PUT", "", fake.error(400, "DIGEST_INVALID"))
-    with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+    registry.fault("PUT", "", fake.error(400, "SIZE_INVALID"))
+    with pytest.raises(RegistryError, match="SIZE_INVALID"):
         push(harness, SMALL)
     assert uploads_of(registry) == ["POST", "PUT", "DELETE"]
+
+
+def test_what_was_damaged_once_is_sent_once_more(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    registry.fault("PUT", "", fake.error(400, "DIGEST_INVALID"))
+    push(harness, SMALL)
+    assert uploads_of(registry) == ["POST", "PUT", "DELETE", "POST", "PUT"]
+
+
+def test_what_is_damaged_twice_is_refused(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    registry.fault("PUT", "", fake.error(400, "DIGEST_INVALID"), times=2)
+    with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+        push(harness, SMALL)
+    assert len(registry.asked("PUT")) == 2
 
 
 def test_the_registry_says_that_it_stored_something_else(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
@@ -321,8 +334,8 @@ class TestChunks:
 
     def test_the_last_request_may_be_refused(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         registry.fault("PUT", "", lambda handler: handler.respond())
-        registry.fault("PUT", "", fake.error(400, "DIGEST_INVALID"))
-        with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+        registry.fault("PUT", "", fake.error(400, "SIZE_INVALID"))
+        with pytest.raises(RegistryError, match="SIZE_INVALID"):
             push(harness, LARGE)
 
     def test_going_in_chunks_is_no_retry(self, registry: fake.FakeRegistry) -> None:
