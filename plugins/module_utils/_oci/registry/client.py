@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import typing as t
 from dataclasses import dataclass, field
 
+from ..spec import ending
 from ..spec.errors import OCIError, TransportError
 from . import auth
 from .answers import warnings_of
@@ -61,7 +61,7 @@ class Call:
 class Client:
     """One registry under one set of options. Thread-safe; ``warn`` is told each of the registry's warnings once."""
 
-    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = time.sleep) -> None:
+    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = ending.pause) -> None:
         self.host = host
         self.options = options
         self.transport = Transport(host, options)

@@ -12,6 +12,7 @@ import typing as t
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
+from ..spec import ending
 from ..spec.errors import TransportError
 
 # The answer may be another one in a moment: too busy, or broken between here and there.
@@ -42,7 +43,7 @@ def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Opti
 class Patience:
     """What is left of the retries of one operation."""
 
-    def __init__(self, retries: int, sleep: Sleep = time.sleep) -> None:
+    def __init__(self, retries: int, sleep: Sleep = ending.pause) -> None:
         self._retries = retries
         self._sleep = sleep
         self.used = 0
