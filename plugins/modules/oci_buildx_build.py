@@ -430,6 +430,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.definition 
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.places import FolderPlace, Place, RegistryPlace, TarPlace
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.versions import version_text
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing, open_layout, open_source, registries_argument_spec
+from ansible_collections.lading.oci.plugins.module_utils._oci.signals import stopping
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, RegistryReference
 
@@ -450,7 +451,7 @@ def resolve_layout(found: LayoutReference) -> str:
 def run(module: AnsibleModule) -> None:
     """Each build on its own: one, or one for each target of the bake files."""
     params = module.params
-    buildx = Buildx(module.run_command, params["docker_cli"], params["docker_host"])
+    buildx = Buildx(stopping(module.run_command), params["docker_cli"], params["docker_host"])
     if params["bake"] is None:
         module.exit_json(**build(module, buildx, params))
     names = target_names(params["outputs"])

@@ -188,6 +188,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import buil
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing
 from ansible_collections.lading.oci.plugins.module_utils._oci.runtime import strings
+from ansible_collections.lading.oci.plugins.module_utils._oci.signals import stopping
 
 
 def wanted_of(params: t.Mapping[str, t.Any]) -> builder.Wanted:
@@ -211,7 +212,7 @@ def wanted_of(params: t.Mapping[str, t.Any]) -> builder.Wanted:
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     wanted = wanted_of(module.params)
-    buildx = Buildx(module.run_command, module.params["docker_cli"], module.params["docker_host"])
+    buildx = Buildx(stopping(module.run_command), module.params["docker_cli"], module.params["docker_host"])
     declared = builder.Declared(wanted.name)
     found = builder.find(buildx, wanted.name)
     absent = module.params["state"] == "absent"

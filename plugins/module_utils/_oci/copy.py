@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from .content.store import Fetcher, Incoming, Named, Opener, Source, Target, VerifyingReader, again_on_mismatch, bytes_opener
-from .registry.retry import stopped_by
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
+from .spec.ending import stopped_by
 from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located
 from .spec.graph import post_order
 from .verify import read_whole

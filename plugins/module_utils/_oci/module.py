@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
 
 from .content.archive import Archive
+from .content.beneath import remove_temps
 from .content.layout import Layout
 from .content.tar_source import TarSource
 from .registry.options import RegistryOptions
 from .registry.repository import open_repository
 from .registry.transport import MissingRequests
+from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
 
@@ -74,14 +77,31 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 @contextlib.contextmanager
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
-    try:
-        yield
-    except MissingRequests as error:
-        module.fail_json(msg=missing_required_lib("requests"), exception=str(error))
-    except BuildError as error:
-        module.fail_json(msg=str(error), build_log=error.log)
-    except OCIError as error:
-        module.fail_json(msg=str(error))
+    with Watch(_say_last) as watch:
+        try:
+            yield
+        except SystemExit:
+            raise
+        except BaseException as error:
+            # What fails while a run is being ended fails because of that.
+            if watch.message:
+                remove_temps()
+                watch.answered()
+                module.fail_json(msg=watch.message, interrupted=True)
+            if not isinstance(error, OCIError):
+                raise
+            module.fail_json(**_told(error))
+
+
+def _told(error: OCIError) -> t.Dict[str, t.Any]:
+    if isinstance(error, MissingRequests):
+        return {"msg": missing_required_lib("requests"), "exception": str(error)}
+    return {"msg": str(error), **({"build_log": error.log} if isinstance(error, BuildError) else {})}
+
+
+def _say_last(message: str) -> None:
+    """The answer of a module that cannot end in an orderly way any more."""
+    os.write(1, json.dumps({"failed": True, "changed": False, "msg": message, "interrupted": True}).encode() + b"\n")
 
 
 def open_source(

@@ -13,11 +13,10 @@ import contextlib
 import ctypes
 import errno
 import os
-import secrets
 import stat
 import typing as t
 
-from .beneath import TEMP_PREFIX, stat_beneath
+from .beneath import forget_temp, stat_beneath, temp_name
 
 _NO_XATTRS = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -70,14 +69,10 @@ def _where_supported() -> t.Iterator[None]:
 
 def make_symlink(parent: int, name: str, target: str, wanted: Attributes) -> None:
     """Make ``name``, where nothing stands, a symbolic link with this owner and time; it appears whole."""
-    temp = TEMP_PREFIX + secrets.token_hex(8)
-    os.symlink(target, temp, dir_fd=parent)
-    try:
+    with temp_name(parent) as temp:
+        os.symlink(target, temp, dir_fd=parent)
+    with _renamed(parent, temp, name):
         _give_by_name(parent, temp, wanted)
-        os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
-    except BaseException:
-        os.unlink(temp, dir_fd=parent)
-        raise
 
 
 def make_node(parent: int, name: str, kind: int, device: t.Tuple[int, int], wanted: Attributes) -> None:
@@ -103,13 +98,24 @@ def make_hard_link(origin: int, origin_name: str, parent: int, name: str) -> Non
 
     Both are on one file system, and ``name`` is not one of its names yet.
     """
-    temp = TEMP_PREFIX + secrets.token_hex(8)
-    os.link(origin_name, temp, src_dir_fd=origin, dst_dir_fd=parent, follow_symlinks=False)
+    with temp_name(parent) as temp:
+        os.link(origin_name, temp, src_dir_fd=origin, dst_dir_fd=parent, follow_symlinks=False)
+    with _renamed(parent, temp, name):
+        pass
+
+
+@contextlib.contextmanager
+def _renamed(parent: int, temp: str, name: str) -> t.Iterator[None]:
+    """Give ``temp`` its name at the end; it is removed on any other way out."""
     try:
+        yield
         os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
     except BaseException:
-        os.unlink(temp, dir_fd=parent)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp, dir_fd=parent)
         raise
+    finally:
+        forget_temp(temp)
 
 
 def remove(parent: int, name: str) -> None:

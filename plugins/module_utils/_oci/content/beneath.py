@@ -18,9 +18,10 @@ import os
 import secrets
 import stat
 import tempfile
+import threading
 import typing as t
 
-from ..spec.errors import InvalidError, NotFoundError
+from ..spec.errors import CancelledError, InvalidError, NotFoundError
 
 TEMP_PREFIX = ".lading-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -28,6 +29,49 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # EPERM also where the kernel protects other users' files from being linked to (fs.protected_hardlinks).
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Temps:
+    """The temp names of this process, with the folders that they are in: a run that is ended from outside removes what is left."""
+
+    def __init__(self) -> None:
+        self._parents: t.Dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def making(self, parent: int) -> t.Iterator[str]:
+        """A new name, for what is made within the bracket. Raises CancelledError once they were removed."""
+        name = TEMP_PREFIX + secrets.token_hex(8)
+        with self._lock:
+            if self._closed:
+                raise CancelledError("stopped, because the run was ended")
+            self._parents[name] = parent
+            yield name
+
+    def forget(self, name: str) -> None:
+        """It has its final name, or is gone."""
+        self._parents.pop(name, None)
+
+    def drop(self, parent: int) -> None:
+        """Remove those in the folder that this very descriptor is open on."""
+        for name in [name for name, folder_fd in list(self._parents.items()) if folder_fd == parent]:
+            self.forget(name)
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=parent)
+
+    def close(self) -> None:
+        # Whoever holds the lock makes a file, which takes no time: it is not waited for longer than that could be.
+        held = self._lock.acquire(timeout=1)
+        self._closed = True
+        for parent in set(self._parents.values()):
+            self.drop(parent)
+        if held:
+            self._lock.release()
+
+
+_temps = _Temps()
+temp_name, forget_temp, remove_temps = _temps.making, _temps.forget, _temps.close
 
 
 @contextlib.contextmanager
@@ -142,6 +186,7 @@ class NewFile:
         try:
             self._temp, self.fd = _create_locked(self._parent)
         except BaseException:
+            _temps.drop(self._parent)
             os.close(self._parent)
             raise
 
@@ -174,6 +219,7 @@ class NewFile:
         if self._durable:
             os.fsync(self.fd)
         os.rename(self.name, name, src_dir_fd=self._parent, dst_dir_fd=folder_fd)
+        forget_temp(self.name)
         self._temp = None
         if self._durable:
             os.fsync(folder_fd)
@@ -182,6 +228,7 @@ class NewFile:
         if self._temp is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._temp, dir_fd=self._parent)
+            forget_temp(self._temp)
             self._temp = None
         os.close(self.fd)
         os.close(self._parent)
@@ -197,16 +244,19 @@ def replace_link(parent: int, name: str, target: str) -> None:
     """Make ``name`` a symbolic link to ``target``, whole or not at all, replacing what is there; neither is followed."""
     _check_part(name, name)
     while True:
-        temp = TEMP_PREFIX + secrets.token_hex(8)
-        os.symlink(target, temp, dir_fd=parent)
+        with temp_name(parent) as temp:
+            os.symlink(target, temp, dir_fd=parent)
         try:
             os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
         except FileNotFoundError:
             # A sweeper cannot tell whether a link's maker lives, and took it: once more.
             continue
         except BaseException:
-            os.unlink(temp, dir_fd=parent)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temp, dir_fd=parent)
             raise
+        finally:
+            forget_temp(temp)
         os.fsync(parent)
         return
 
@@ -261,8 +311,8 @@ def _umask() -> int:
 def _create_locked(parent: int) -> t.Tuple[str, int]:
     """A new locked temp file. A sweeper may take it between creation and lock: then the next name."""
     while True:
-        name = TEMP_PREFIX + secrets.token_hex(8)
-        descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        with temp_name(parent) as name:
+            descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             found = stat_beneath(parent, name)
@@ -271,6 +321,7 @@ def _create_locked(parent: int) -> t.Tuple[str, int]:
             raise
         if found is not None and found.st_ino == os.fstat(descriptor).st_ino:
             return name, descriptor
+        forget_temp(name)
         os.close(descriptor)
 
 

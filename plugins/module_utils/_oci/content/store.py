@@ -16,7 +16,7 @@ import threading
 import typing as t
 from dataclasses import dataclass
 
-from ..spec import mediatype
+from ..spec import ending, mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located, storage_errors
@@ -57,6 +57,7 @@ class VerifyingReader:
             return b""
         if self.stop is not None and self.stop.is_set():
             raise CancelledError("stopped, because another transfer failed")
+        ending.check()
         with located(self._location), storage_errors(f"reading {self.desc.digest}"):
             return self._read_checked(size)
 

@@ -11,13 +11,13 @@ import threading
 import typing as t
 from dataclasses import dataclass, field
 
-from ..spec import strictjson
+from ..spec import ending, strictjson
 from ..spec.errors import OCIError, TransportError
 from . import auth
 from .answers import warnings_of
 from .login import Caller, Login
 from .origin import host_of, quoted, resolve, same_origin, secrets
-from .retry import PASSING, Patience, Sleep, pause
+from .retry import PASSING, Patience, Sleep
 from .transport import Interrupted, Request, Response, Transport
 
 if t.TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Call:
 class Client:
     """One registry under one set of options. Thread-safe; ``warn`` is told each of the registry's warnings once."""
 
-    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = pause) -> None:
+    def __init__(self, host: str, options: RegistryOptions, warn: t.Callable[[str], None], sleep: Sleep = ending.pause) -> None:
         self.host = host
         self.options = options
         self.transport = Transport(host, options)

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import threading
 import time
 import typing as t
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from ..spec.errors import CancelledError, TransportError
+from ..spec import ending
+from ..spec.errors import TransportError
 
 # The answer may be another one in a moment: too busy, or broken between here and there.
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
@@ -23,29 +22,6 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
 Sleep = t.Callable[[float], None]
-
-
-_thread = threading.local()
-
-
-@contextlib.contextmanager
-def stopped_by(stop: threading.Event) -> t.Iterator[None]:
-    """Pauses of this thread end when ``stop`` is set, with CancelledError."""
-    before = getattr(_thread, "stop", None)
-    _thread.stop = stop
-    try:
-        yield
-    finally:
-        _thread.stop = before
-
-
-def pause(seconds: float) -> None:
-    """Sleep, unless other work of the task has failed: nobody waits two minutes for what is lost already."""
-    stop: t.Optional[threading.Event] = getattr(_thread, "stop", None)
-    if stop is None:
-        time.sleep(seconds)
-    elif stop.wait(seconds):
-        raise CancelledError("stopped, because another transfer failed")
 
 
 def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Optional[float]:
@@ -67,7 +43,7 @@ def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Opti
 class Patience:
     """What is left of the retries of one operation."""
 
-    def __init__(self, retries: int, sleep: Sleep = pause) -> None:
+    def __init__(self, retries: int, sleep: Sleep = ending.pause) -> None:
         self._retries = retries
         self._sleep = sleep
         self.used = 0

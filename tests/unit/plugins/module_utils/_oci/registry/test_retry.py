@@ -10,7 +10,8 @@ import time
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import run_all
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import Patience, pause, stopped_by
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import Patience
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.ending import pause, stopped_by
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError, NotFoundError
 
 
