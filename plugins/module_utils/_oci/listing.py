@@ -26,6 +26,8 @@ from .titles import Parts, check_apart, check_link, parse_member
 _MODE = 0o755
 _FILE_MODE = 0o400
 _FOLDER_MODE = 0o700
+# What an entry may cost on average, in bytes of its name and link; a part of a path is an object, which counts as so many.
+_ENTRY_COST, _PART_COST = 1024, 64
 
 
 class Member(t.NamedTuple):
@@ -60,11 +62,14 @@ def read_listing(raw: Readable, desc: Descriptor, title: Parts, limits: Limits) 
     stated = desc.annotations.get(CONTENT_DIGEST)
     stream = PlainTar(raw, desc, limits, Digest(stated) if stated is not None else None)
     found: t.Dict[Parts, Member] = {(): Member((), tar.DIRECTORY, _MODE)}
-    reader = tar.TarReader(stream)
+    reader, left = tar.TarReader(stream), limits.entries * _ENTRY_COST
     for count, entry in enumerate(reader):
         if count >= limits.entries:
             raise InvalidError(f"{desc.digest} has more than the limit of {limits.entries} entries: not unpacked")
         member = _member(entry, title, reader, found)
+        left -= len(entry.name) + len(member.link) + _PART_COST * len(member.path)
+        if left < 0:
+            raise InvalidError(f"{desc.digest} has names too long, or too deep, for the limit of {limits.entries} entries: not unpacked")
         _add(member, found)
     stream.finish()
     leaves = {path for path, member in found.items() if member.kind != tar.DIRECTORY}

@@ -16,6 +16,8 @@ from .spec.errors import InvalidError
 Parts = t.Tuple[str, ...]
 
 _MAX_PART = 255  # bytes; NAME_MAX of the usual file systems
+_MAX_PATH = 4095  # bytes; PATH_MAX less the NUL
+_MAX_DEPTH = 256  # folders in each other, as root file systems have it
 _DRIVE = re.compile(r"[A-Za-z]:", re.ASCII)
 
 
@@ -58,15 +60,20 @@ def check_link(link: str, folder_parts: Parts, what: str) -> None:
 
 
 def check_apart(leaves: t.AbstractSet[Parts], paths: t.Iterable[Parts], what: str) -> None:
-    """Refuse a path that lies below one of ``leaves``, which is not a folder: ``a`` and ``a/b``."""
-    for parts in paths:
-        for length in range(1, len(parts)):
-            if parts[:length] in leaves:
-                raise InvalidError(f"{what} {'/'.join(parts)!r} lies below {'/'.join(parts[:length])!r}, which is not just a folder")
+    """Refuse a path that lies below one of ``leaves``, which are among the paths and are no folders: ``a`` and ``a/b``."""
+    leaf: t.Optional[Parts] = None
+    # In this order all that lies below a path comes right after it: no path is taken apart, however deep it is.
+    for parts in sorted(paths):
+        if leaf is not None and parts != leaf and parts[: len(leaf)] == leaf:
+            raise InvalidError(f"{what} {'/'.join(parts)!r} lies below {'/'.join(leaf)!r}, which is not just a folder")
+        if parts in leaves:
+            leaf = parts
 
 
 def check_parts(parts: Parts, what: str) -> None:
-    """Refuse parts that are no names of files, or names that are ours."""
+    """Refuse parts that are no names of files, or names that are ours, and paths that no system call takes."""
+    if len(parts) > _MAX_DEPTH or sum(len(part.encode("utf-8", "surrogateescape")) + 1 for part in parts) - 1 > _MAX_PATH:
+        raise InvalidError(f"{what[:80]}... has a path of more than {_MAX_PATH} bytes, or lies more than {_MAX_DEPTH} folders deep")
     for part in parts:
         if part in ("", ".", ".."):
             raise InvalidError(f"{what} is not a plain relative path (no '..', no empty part, not absolute)")

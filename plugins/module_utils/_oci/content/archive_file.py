@@ -22,7 +22,7 @@ from .slices import Slice
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"
 DOCKER_MANIFEST = "manifest.json"
 _ONLY_ONCE = (INDEX, OCI_LAYOUT_FILE, DOCKER_MANIFEST)
-_MAX_MEMBERS = 1_000_000
+_MAX_MEMBERS = 200_000  # more than twice the nodes that a graph may have; each costs memory
 _MAX_LINKS = 40  # from one to the next, as Linux follows them
 
 
@@ -66,7 +66,9 @@ class ArchiveFile:
         self._file.seek(0)
         found: t.Dict[str, Member] = {}
         self.links: t.Dict[str, t.Optional[str]] = {}
-        for entry in tar.TarReader(self._file, length):
+        for count, entry in enumerate(tar.TarReader(self._file, length)):
+            if count >= _MAX_MEMBERS:
+                raise InvalidError(f"the tar has more than {_MAX_MEMBERS} members")
             name = _normal_name(entry.name)
             if entry.kind == tar.DIRECTORY:
                 continue
@@ -79,8 +81,6 @@ class ArchiveFile:
                 self.links[name] = entry.link if entry.kind == tar.SYMLINK else None
             else:
                 found[name] = member
-            if len(found) + len(self.links) > _MAX_MEMBERS:
-                raise InvalidError(f"the tar has more than {_MAX_MEMBERS} members")
         return found
 
     def refuse_links(self) -> None:

@@ -22,9 +22,9 @@ MAGIC_SIZE = 6  # bytes that ``sniff`` wants to see
 MAX_RATIO = 200
 _FREE = 256 * 1024 * 1024
 _INPUT = 64 * 1024
-# The library ``zstandard`` bounds no output: this much input cannot become more than some 128 MiB.
-_UNBOUNDED_INPUT = 4 * 1024
-_XZ_MEMORY = 256 * 1024 * 1024  # xz -9 needs 65 MiB; what claims more is out for the memory
+# The library ``zstandard`` bounds no output: this much input cannot become more than some 16 MiB, which it holds twice.
+_UNBOUNDED_INPUT = 512
+_XZ_MEMORY = 96 * 1024 * 1024  # xz -9 needs 65 MiB; what claims more is out for the memory
 _GZIP_WINDOW = 31  # zlib's window bits for a gzip stream: mtime 0, no name
 LEVELS = {GZIP: range(1, 10), ZSTD: range(1, 20)}
 DEFAULT_LEVELS = {GZIP: 6, ZSTD: 3}

@@ -12,6 +12,7 @@ from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
 from ..spec.errors import InvalidError, MismatchError, NotFoundError, located, storage_errors
+from ..spec.graph import MAX_DEPTH, MAX_NODES
 from ..spec.reference import check_ref_name, position_of
 from ..spec.referrers import fallback_tag, listed_as
 from .store import Target
@@ -19,7 +20,6 @@ from .store import Target
 CONTAINERD_NAME = "io.containerd.image.name"
 LAYOUT_VERSION = "1.0.0"
 OCI_LAYOUT = strictjson.dumps({"imageLayoutVersion": LAYOUT_VERSION})
-MAX_DEPTH = 32
 
 RawEntry = t.Dict[str, t.Any]
 
@@ -203,9 +203,12 @@ class IndexedStore(Target):
                 return None
         return next((str(entry.get("digest")) for entry in entries if _ref_name(entry) == name), None)
 
-    def under(self, root: Descriptor) -> t.List[Descriptor]:
-        """``root`` and everything below it, as far as the manifests that are stored here tell; of some only the descriptor may be here."""
-        return list(self._reachable([root]))
+    def under(self, *roots: Descriptor) -> t.List[Descriptor]:
+        """The roots and everything below them, each digest once, as far as the manifests that are stored here tell.
+
+        Of some only the descriptor may be here.
+        """
+        return list(self._reachable(roots))
 
     def _names(self) -> t.List[str]:
         return self.index.names
@@ -280,6 +283,8 @@ class IndexedStore(Target):
                 if desc.digest in seen:
                     continue
                 seen.add(desc.digest)
+                if len(seen) > MAX_NODES:
+                    raise InvalidError(f"the layout's indexes have more than {MAX_NODES} nodes")
                 yield desc
                 if mediatype.is_manifest(desc.media_type) and self._exists(desc):
                     following.extend(self._successors(desc, passing))

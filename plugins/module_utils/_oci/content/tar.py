@@ -16,7 +16,8 @@ from ..spec.errors import InvalidError
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-_MAX_HEADER = 1024 * 1024
+_MAX_HEADER = 1024 * 1024  # bytes of extended headers before one entry
+_MAX_GLOBAL = 16 * 1024  # characters that hold for every entry, and so are handled with each
 _MAX_OCTAL = {8: 0o7777777, 12: 0o77777777777}
 
 FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
@@ -169,6 +170,7 @@ class TarReader:
     def _next(self, global_pax: t.Dict[str, str]) -> t.Optional[Entry]:
         pax: t.Dict[str, str] = {}
         overrides: t.Dict[str, str] = {}
+        left = _MAX_HEADER
         while True:
             self._cursor.skip_to(self._next_header)
             header = self._cursor.header()
@@ -176,20 +178,22 @@ class TarReader:
                 return None
             entry = _decode(header)
             if entry.kind in (_PAX, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK):
-                body = self._header_body(entry)
+                body = self._header_body(entry, left)
+                left -= len(body) + BLOCK
                 if entry.kind == _PAX:
                     pax.update(_parse_pax(body))
                 elif entry.kind == _PAX_GLOBAL:
                     global_pax.update(_parse_pax(body))
+                    _check_global(global_pax)
                 else:
                     key = "path" if entry.kind == _GNU_LONG_NAME else "linkpath"
                     overrides[key] = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
                 continue
             return self._finish(entry, {**global_pax, **overrides, **pax})
 
-    def _header_body(self, entry: Entry) -> bytes:
-        if entry.size > _MAX_HEADER:
-            raise InvalidError(f"the tar has an extended header of {entry.size} bytes (limit {_MAX_HEADER})")
+    def _header_body(self, entry: Entry, left: int) -> bytes:
+        if not 0 <= entry.size <= left:
+            raise InvalidError(f"the tar has an extended header of {entry.size} bytes (limit {_MAX_HEADER} before one entry)")
         body = self._cursor.exactly(entry.size, "an extended header")
         self._next_header = self._cursor.position + padding(entry.size)
         return body
@@ -281,17 +285,23 @@ def _pax_number(pax: t.Mapping[str, str], key: str, otherwise: int) -> int:
     return int(whole)
 
 
+def _check_global(pax: t.Mapping[str, str]) -> None:
+    if sum(len(key) + len(value) for key, value in pax.items()) > _MAX_GLOBAL:
+        raise InvalidError(f"the tar has global headers of more than {_MAX_GLOBAL} characters")
+
+
 def _parse_pax(body: bytes) -> t.Dict[str, str]:
     found: t.Dict[str, str] = {}
-    while body:
-        length_text, space, _rest = body.partition(b" ")
-        if not space or not length_text.isdigit() or len(length_text) > 8:
+    start = 0
+    while start < len(body):
+        space = body.find(b" ", start, start + 9)
+        digits = body[start : max(space, start)]
+        if not digits.isdigit():
             raise InvalidError("the tar has a broken pax header")
-        length = int(length_text)
-        record = body[len(length_text) + 1 : length]
-        key, equals, value = record.partition(b"=")
-        if not equals or not value.endswith(b"\n") or length > len(body):
+        end = start + int(digits)
+        key, equals, value = body[space + 1 : end].partition(b"=")
+        if not equals or not value.endswith(b"\n") or end > len(body):
             raise InvalidError("the tar has a broken pax header")
         found[key.decode("utf-8", "surrogateescape")] = value[:-1].decode("utf-8", "surrogateescape")
-        body = body[length:]
+        start = end
     return found

@@ -121,10 +121,9 @@ def _own_manifest(layout: Archive, docker: DockerArchive, saved: Descriptor) -> 
     Docker saves an index of all platforms with the content of those that it has.
     """
     config = docker.config_of(saved).digest
-    for root in layout.index.descriptors():
-        for desc in layout.under(root):
-            if _is_image_of(layout, desc, config) and _is_whole(layout, desc):
-                return desc
+    for desc in layout.under(*layout.index.descriptors()):
+        if _is_image_of(layout, desc, config) and _is_whole(layout, desc):
+            return desc
     return saved
 
 

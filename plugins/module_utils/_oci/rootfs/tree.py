@@ -22,17 +22,19 @@ OPAQUE = WHITEOUT_META + ".opq"
 MAX_DEPTH = 256  # folders in each other; each may be held open
 _MAX_LINKS = 255  # on the way to one member, as containerd and securejoin count
 _MAX_TEXT = 128 * 1024 * 1024  # bytes of names, links and extended attributes that are held in memory
+_MAX_STEPS = 10_000_000  # through what links say, on the way to all members
 
 
 class Node:
     """What a name stands for; ``names`` are a folder's, each with the number of the layer that put it there. Two names of one node
-    are hard links."""
+    are hard links. ``hidden``: the last layer that has taken away all that lower ones have below it."""
 
-    __slots__ = ("entry", "names")
+    __slots__ = ("entry", "names", "hidden")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.names: t.Dict[str, t.Tuple[Node, int]] = {}
+        self.hidden = -1
 
     @property
     def is_folder(self) -> bool:
@@ -46,7 +48,7 @@ class Tree:
         self._root = Node(Entry((), tar.DIRECTORY))
         self._has_root = False
         self._most = self._left = entries
-        self._text = 0
+        self._text = self._steps = 0
 
     def add(self, layer: int, entry: Entry) -> None:
         """Put a member where it belongs, over what lower layers and earlier members have there; a file that stands twice in a
@@ -112,7 +114,7 @@ class Tree:
                     raise InvalidError(f"the tar member {what!r} lies behind more than {_MAX_LINKS} symbolic links")
                 if node.entry.link.startswith("/"):
                     del above[1:]
-                ahead.extend(reversed(node.entry.link.split("/")))
+                ahead.extend(reversed(self._link_parts(node.entry.link)))
             elif not node.is_folder:
                 if layer is None:
                     return None
@@ -122,6 +124,13 @@ class Tree:
                 if len(above) > MAX_DEPTH:
                     raise InvalidError(f"the tar member {what!r} lies more than {MAX_DEPTH} folders deep")
         return above[-1]
+
+    def _link_parts(self, link: str) -> t.List[str]:
+        parts = link.split("/")
+        self._steps += len(parts)
+        if self._steps > _MAX_STEPS:
+            raise InvalidError(f"the symbolic links on the way to members have more than {_MAX_STEPS} parts in all: not unpacked")
+        return parts
 
     def _make_folder(self, parent: Node, name: str, layer: int) -> t.Tuple[Node, int]:
         self._charge_one()
@@ -145,7 +154,7 @@ class Tree:
         if folder is None:
             return
         if name == OPAQUE:
-            _hide(folder, list(folder.names), layer)
+            _hide_all(folder, layer)
         elif not name.startswith(WHITEOUT_META):
             # Other names of that kind are aufs's own books.
             _hide(folder, [name[len(WHITEOUT) :]], layer)
@@ -163,6 +172,13 @@ class Tree:
         return tuple(found)
 
 
+def _hide_all(folder: Node, layer: int) -> None:
+    """Once for each layer: what is there afterwards is its own."""
+    if folder.hidden != layer:
+        folder.hidden = layer
+        _hide(folder, list(folder.names), layer)
+
+
 def _hide(folder: Node, names: t.Iterable[str], layer: int) -> None:
     """Take away what lower layers have under these names; what this layer has put there stays, with the folders that it is in."""
     for name in names:
@@ -170,6 +186,6 @@ def _hide(folder: Node, names: t.Iterable[str], layer: int) -> None:
         if found is None:
             continue
         node, placed = found
-        _hide(node, list(node.names), layer)
+        _hide_all(node, layer)
         if placed < layer and not node.names:
             del folder.names[name]

@@ -15,7 +15,8 @@ from .errors import InvalidError
 MAX_DOCUMENT = 4 * 1024 * 1024  # distribution-spec: registries accept manifests of at least 4 MiB; clients cap there
 MAX_DEPTH = 64
 _MAX_NUMBER = 32  # characters; int64 has 20
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Strings are told apart by their quotes: a pattern of a whole string takes memory for each of its characters.
+_TOKENS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _GO_ESCAPED = re.compile("[<>&\u2028\u2029]")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -55,13 +56,18 @@ def dumps(document: t.Any) -> bytes:
 
 
 def _check_depth(text: str, what: str) -> None:
-    depth = 0
-    for token in _TOKENS.finditer(text):
-        if token.group() in ("{", "["):
+    depth, in_string = 0, False
+    for found in _TOKENS.finditer(text):
+        token = found.group()
+        if token == '"':
+            in_string = not in_string
+        elif in_string:
+            continue
+        elif token in ("{", "["):
             depth += 1
             if depth > MAX_DEPTH:
                 raise InvalidError(f"{what} is nested deeper than {MAX_DEPTH} levels")
-        elif token.group() in ("}", "]"):
+        elif token in ("}", "]"):
             depth -= 1
 
 

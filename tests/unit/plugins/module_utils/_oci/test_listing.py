@@ -158,6 +158,13 @@ def test_limits() -> None:
         listed(many, Limits(entries=49))
 
 
+def test_names_may_not_fill_the_memory() -> None:
+    for name in ("d/" + "/".join("x" * 20), "d/" + ("x" * 250 + "/") * 10 + "x"):
+        assert listed(tar_gz(member(name)), Limits(entries=10))
+        with pytest.raises(InvalidError, match="names too long, or too deep, for the limit of 1 entries"):
+            listed(tar_gz(member(name)), Limits(entries=1))
+
+
 def test_a_bomb_is_refused_by_its_ratio() -> None:
     block = gzip.compress(bytes(64 * 1024 * 1024))
     bomb = gzip.compress(tar.encode(tar.Entry("d/a", size=8 * 64 * 1024 * 1024))) + block * 8

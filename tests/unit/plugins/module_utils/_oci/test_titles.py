@@ -26,6 +26,15 @@ def test_titles_that_are_refused(title: str) -> None:
     assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_paths_that_no_system_call_takes() -> None:
+    assert len(parse_member("dist/" + "x/" * 255, ("dist",))) == 255
+    for name in ("dist/" + "x/" * 256, "dist/" + ("x" * 250 + "/") * 17):
+        with pytest.raises(InvalidError, match="more than 4095 bytes, or lies more than 256 folders deep"):
+            parse_member(name, ("dist",))
+        with pytest.raises(InvalidError, match="the title"):
+            parse_title(name.rstrip("/"))
+
+
 @pytest.mark.parametrize(
     "name, path", [("dist/a", ("a",)), ("./dist/a/b", ("a", "b")), ("dist", ()), ("dist/", ()), ("dist//a/./b/", ("a", "b"))]
 )
@@ -53,5 +62,6 @@ def test_links_that_may_lead_out(link: str, parts: tuple) -> None:
 
 def test_files_are_not_folders() -> None:
     check_apart({("a", "b")}, [("a", "b"), ("a", "c"), ("a!",)], "the title")
+    check_apart({("a", "b"), ("a", "b!")}, [("a", "b!"), ("a", "b"), ("a", "b!c", "d")], "the title")
     with pytest.raises(InvalidError, match="'a/b/c' lies below 'a'"):
         check_apart({("a",)}, [("a",), ("a", "b", "c")], "the title")

@@ -276,6 +276,16 @@ def test_what_is_no_layout_tar_is_left_alone(tmp_path: pathlib.Path, content: by
     assert path.read_bytes() == content
 
 
+def test_members_are_counted_whatever_their_names(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Archive(str(path)).resolve("v1")
+    monkeypatch.setattr("ansible_collections.lading.oci.plugins.module_utils._oci.content.archive_file._MAX_MEMBERS", 20)
+    with tarfile.open(path, "a") as archive:
+        for _number in range(20):
+            archive.addfile(tarfile.TarInfo("same"))
+    with pytest.raises(InvalidError, match="more than 20 members"):
+        Archive(str(path)).resolve("v1")
+
+
 def test_a_fifo_does_not_block(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "image.tar")
     with pytest.raises(InvalidError, match="not a regular file"):

@@ -68,6 +68,15 @@ def test_a_bomb(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         list(codec.inflated(io.BytesIO(PACKERS[name](bytes(50_000_000))), name, "the test"))
 
 
+def test_a_zstd_bomb_takes_little_memory() -> None:
+    """Blocks of one repeated byte: 4 bytes for 128 KiB each. The pieces are what the library makes at once."""
+    block = (0x20000 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    last = (0x20000 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0"
+    frame = b"\x28\xb5\x2f\xfd\0" + bytes([13 << 3]) + block * 400 + last
+    pieces = [len(piece) for piece in codec.inflated(io.BytesIO(frame), codec.ZSTD, "the test", max_ratio=100_000)]
+    assert sum(pieces) == 401 * 0x20000 and max(pieces) <= 17 * 1024 * 1024
+
+
 @pytest.mark.parametrize("name", [codec.GZIP, codec.ZSTD])
 def test_equal_content_is_equal_bytes(name: str) -> None:
     whole, pieces = io.BytesIO(), io.BytesIO()

@@ -320,6 +320,29 @@ class TestTar:
             with pytest.raises(InvalidError, match="extended header of"):
                 read_all(header)
 
+    def test_many_headers_before_one_entry(self) -> None:
+        body = tar._pax_record("comment", "c" * 1000)
+        header = tar._ustar(b"x", b"", tar.Entry("x", "x"), {"size": len(body), "uid": 0, "gid": 0, "mtime": 0})
+        record = header + body + bytes(tar.padding(len(body)))
+        assert len(read_all(record * 600 + encoded([tar.Entry("a")]))) == 1
+        with pytest.raises(InvalidError, match="limit 1048576 before one entry"):
+            read_all(record * 1000 + encoded([tar.Entry("a")]))
+
+    def test_global_headers_are_small(self) -> None:
+        for size, fits in ((1000, True), (20_000, False)):
+            body = tar._pax_record("comment", "c" * size)
+            header = tar._ustar(b"x", b"", tar.Entry("x", "g"), {"size": len(body), "uid": 0, "gid": 0, "mtime": 0})
+            content = header + body + bytes(tar.padding(len(body))) + encoded([tar.Entry("a")])
+            if fits:
+                assert len(read_all(content)) == 1
+            else:
+                with pytest.raises(InvalidError, match="global headers"):
+                    read_all(content)
+
+    def test_a_header_of_many_records(self) -> None:
+        body = b"".join(tar._pax_record(f"k{number}", "v") for number in range(50_000))
+        assert len(tar._parse_pax(body)) == 50_000
+
     @pytest.mark.parametrize("body", [b"x path=a\n", b"99 path=a\n", b"0 p=a\n", b"path=a\n", b"12 size=abc\n", b"99999999999 a=b\n"])
     def test_broken_pax_headers(self, body: bytes) -> None:
         header = tar._ustar(b"x", b"", tar.Entry("x", "x"), {"size": len(body), "uid": 0, "gid": 0, "mtime": 0})

@@ -139,6 +139,11 @@ class TestWhiteouts:
     def test_a_hard_link_in_its_layer_stays(self) -> None:
         assert paths([member("a", b"1")], [hard_link("b", "a"), member(".wh.a"), member(".wh.b")]) == ["b"]
 
+    def test_twice_in_a_layer(self) -> None:
+        hide = member(f"d/{OPAQUE}")
+        assert paths(LOWER, [hide, member("d/n"), hide, member("d/.wh.e"), member("d/e/g"), hide]) == ["d", "d/e", "d/e/g", "d/n", "x"]
+        assert paths(LOWER, [hide, member("d/n")], [hide, member("d/o")]) == ["d", "d/o", "x"]
+
     def test_aufs_books_are_ignored(self) -> None:
         assert paths([folder(".wh..wh.plnk"), member(".wh..wh.plnk/1.2"), member(".wh..wh.aufs"), member("a")]) == ["a"]
 
@@ -209,6 +214,13 @@ class TestRefused:
 
     def test_our_temporary_files(self) -> None:
         assert "temporary files" in refused([member("d/.lading-1")])
+
+    def test_links_that_say_much(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each member would be a walk of its own through all that they say."""
+        monkeypatch.setattr("ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.tree._MAX_STEPS", 100)
+        links = [symlink("a", "/".join(["d", ".."] * 20 + ["d"]))]
+        assert paths([folder("d"), *links, member("a/1"), member("a/2")]) == ["a", "d", "d/1", "d/2"]
+        assert "symbolic links on the way" in refused([folder("d"), *links, member("a/1"), member("a/2"), member("a/3")])
 
     def test_depth(self) -> None:
         assert f"more than {MAX_DEPTH} folders deep" in refused([member("d/" * MAX_DEPTH + "x")])

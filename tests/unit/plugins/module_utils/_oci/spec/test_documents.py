@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import pathlib
+import tracemalloc
 import typing as t
 
 import pytest
@@ -97,6 +98,22 @@ class TestStrictJson:
     def test_brackets_in_strings_do_not_count(self) -> None:
         text = '{"a":"' + "[" * 200 + '\\"{"}'
         assert strictjson.loads(text.encode(), "x") == json.loads(text)
+
+    def test_a_bracket_after_a_quote_in_a_string_does_not_count(self) -> None:
+        text = json.dumps({"a\\": '\\"' + "[" * 100, '"': "\\"})
+        assert strictjson.loads(text.encode(), "it") == json.loads(text)
+        with pytest.raises(InvalidError, match="nested deeper"):
+            strictjson.loads(json.dumps({"a": '"'}).encode()[:-1] + b',"b":' + b"[" * 100 + b"]" * 100 + b"}", "it")
+
+    def test_a_long_string_takes_little_memory(self) -> None:
+        for long in ("x" * 500_000, "\n" * 250_000):
+            data = json.dumps({"a": long}).encode()
+            tracemalloc.start()
+            try:
+                strictjson.loads(data, "it")
+                assert tracemalloc.get_traced_memory()[1] < 8 * len(data)
+            finally:
+                tracemalloc.stop()
 
     def test_a_whole_pair_of_surrogates_is_fine(self) -> None:
         assert strictjson.loads(b'"\\ud83d\\ude00"', "x") == "\U0001f600"
