@@ -1,0 +1,39 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules as Ansible runs them, in this process."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+Result = t.Dict[str, t.Any]
+
+
+class Run:
+    """``run(arguments)`` of one module: its result, whether it failed or not."""
+
+    def __init__(self, main: t.Callable[[], None], capsys: pytest.CaptureFixture[str]) -> None:
+        self._main = main
+        self._capsys = capsys
+
+    def __call__(self, arguments: t.Mapping[str, t.Any], check: bool = False) -> Result:
+        with patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}), pytest.raises(SystemExit):
+            self._main()
+        result = json.loads(self._capsys.readouterr().out)
+        assert "Traceback" not in str(result)
+        return result
+
+    def done(self, arguments: t.Mapping[str, t.Any], check: bool = False) -> Result:
+        result = self(arguments, check)
+        assert not result.get("failed"), result
+        return result
+
+    def failed(self, arguments: t.Mapping[str, t.Any], check: bool = False) -> str:
+        result = self(arguments, check)
+        assert result.get("failed"), result
+        return t.cast(str, result["msg"])
