@@ -38,8 +38,9 @@ _numbers = itertools.count()
 class Case:
     """One fault and what has to come of it. ``{big}`` and ``{small}`` in a rule's path are the digests of the sample's layers.
 
-    ``within``: seconds in which ours ends, on a machine of its own. ``retries`` of ours. ``says``: what ours tells of a failure. ``gap``: seconds that at
-    least are between the first faulty request and the next one of its path. ``own``: of ways that only ours takes.
+    ``within``: seconds in which ours ends, on a machine of its own. ``timeout`` and ``retries``: of ours. ``says``: what ours tells of
+    a failure. ``gap``: seconds that at least are between the first faulty request and the next one of its path. ``bearer``: with
+    tokens. ``own``: of ways that only ours takes.
     """
 
     name: str

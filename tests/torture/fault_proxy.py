@@ -5,7 +5,8 @@
 
 A fault is a step of one exchange that goes another way: how the request is received, what is answered, how that is sent. All else is
 the registry's own work. Offsets are of the body: ``BEFORE`` any byte of the answer, in its ``HEADER``, at the ``FIRST`` byte of the
-body, in its ``MIDDLE``, before its ``LAST`` byte, and at its ``END``, when all of it was sent.
+body, in its ``MIDDLE``, before its ``LAST`` byte, and at its ``END``, when all of it was sent; a number is
+a part of the body.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import urllib.parse
 BEFORE, HEADER, FIRST, MIDDLE, LAST, END = "before", "header", "first", "middle", "last", "end"
 RESET, CLOSE, STALL, DRIP = "reset", "close", "stall", "drip"
 FOR_EVER = float("inf")
+At = t.Union[str, float]
 LARGE = 1024 * 1024
 UNSIZED = "-"  # as a Content-Length: the answer has none, and ends with its connection
 _PIECE = 64 * 1024
@@ -105,7 +107,7 @@ class Late(Respond):
 class Broken(Fault):
     """The registry's answer is cut, held up or dripped at an offset. ``sized``: it says how long it is."""
 
-    def __init__(self, how: str, at: str = BEFORE, interval: float = 1.0, sized: bool = True) -> None:
+    def __init__(self, how: str, at: At = BEFORE, interval: float = 1.0, sized: bool = True) -> None:
         self._how, self._at, self._interval, self._sized = how, at, interval, sized
 
     def send(self, handler: Handler, answer: Answer) -> None:
@@ -123,7 +125,7 @@ class Broken(Fault):
 class BrokenUpload(Fault):
     """The request's body is read up to an offset only."""
 
-    def __init__(self, how: str, at: str) -> None:
+    def __init__(self, how: str, at: At) -> None:
         self._how, self._at = how, at
 
     def receive(self, handler: Handler) -> bytes:
@@ -297,7 +299,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         digest = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("digest", [""])[0]
         return value.replace("{path}", self.path).replace("{digest}", digest)
 
-    def read_body(self, at: str = END) -> bytes:
+    def read_body(self, at: At = END) -> bytes:
         """The request's body; up to an offset of it when it says its length, else of what a large blob at least has."""
         if self.headers.get("Transfer-Encoding"):
             return self._read_chunks(offset(at, LARGE) if at != END else None)
@@ -402,8 +404,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
 
 
-def offset(at: str, size: int) -> int:
-    """Where in ``size`` bytes a named offset is."""
+def offset(at: At, size: int) -> int:
+    """Where in ``size`` bytes an offset is."""
+    if isinstance(at, float):
+        return int(at * size)
     return {FIRST: 0, MIDDLE: size // 2, LAST: max(size - 1, 0), END: size}[at]
 
 
