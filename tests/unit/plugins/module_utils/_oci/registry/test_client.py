@@ -318,8 +318,8 @@ class TestRedirects:
         assert "0123456789abcdef0" not in str(caught.value)
 
     def test_lies_from_elsewhere_are_noticed(self, registry: fake.FakeRegistry, evil: fake.FakeRegistry) -> None:
-        registry.fault("GET", "/blobs/", fake.answer(302, {"Location": f"{evil.url}/x"}), times=2)
-        evil.fault("GET", "", fake.answer(200, {}, b"x" * len(BLOB)), times=2)
+        registry.fault("GET", "/blobs/", fake.answer(302, {"Location": f"{evil.url}/x"}), times=3)
+        evil.fault("GET", "", fake.answer(200, {}, b"x" * len(BLOB)), times=3)
         with pytest.raises(MismatchError):
             fake.Harness(registry).repository().fetch_bytes(LAYER)
 
