@@ -80,7 +80,7 @@ options:
           - Seconds to wait for a connection, and for the next bytes of an answer.
           - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
             upload 64 KiB have to be taken, as measured over this time.
-          - So a try of a request that hangs ends after three times this time at most.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
@@ -181,7 +181,7 @@ options:
           - Seconds to wait for a connection, and for the next bytes of an answer.
           - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
             upload 64 KiB have to be taken, as measured over this time.
-          - So a try of a request that hangs ends after three times this time at most.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
@@ -254,7 +254,7 @@ options:
           - Seconds to wait for a connection, and for the next bytes of an answer.
           - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
             upload 64 KiB have to be taken, as measured over this time.
-          - So a try of a request that hangs ends after three times this time at most.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
@@ -350,7 +350,7 @@ options:
               - Seconds to wait for a connection, and for the next bytes of an answer.
               - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
                 upload 64 KiB have to be taken, as measured over this time.
-              - So a try of a request that hangs ends after three times this time at most.
+              - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
             type: int
             default: 30
           retries:
@@ -461,7 +461,7 @@ options:
           - Seconds to wait for a connection, and for the next bytes of an answer.
           - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
             upload 64 KiB have to be taken, as measured over this time.
-          - So a try of a request that hangs ends after three times this time at most.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:

@@ -41,6 +41,7 @@ def slow(name: str, way: str, rule: Rule, outcome: str, says: str = "within 1 se
 def downloads() -> t.Iterator[Case]:
     for at in (BEFORE, HEADER, FIRST, MIDDLE, LAST):
         yield slow(f"stall-once-{at}", LAYOUT_DOWN, Rule("GET", BIG, Broken(STALL, at)), SUCCEEDS)
+    for at in (BEFORE, HEADER, MIDDLE):
         yield slow(f"stall-for-ever-{at}", LAYOUT_DOWN, Rule("GET", BIG, Broken(STALL, at), FOR_EVER), REFUSED, within=WITHIN + 4)
     for at in (BEFORE, MIDDLE):
         yield slow(f"stall-once-{at}", FILES_DOWN, Rule("GET", BIG, Broken(STALL, at)), SUCCEEDS)
