@@ -48,12 +48,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A request as it came. ``faulty``: a rule took part in its answer."""
+    """A request, noted when its header has come. ``faulty``: a rule took part in its answer."""
 
     method: str
     path: str
     headers: t.Mapping[str, str]
-    received: int
     faulty: bool
     at: float
 
@@ -278,12 +277,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = None if self.headers.get("Transfer-Encoding") else int(self.headers.get("Content-Length") or 0)
         fault = self.proxy.fault_for(self.command, self.path, length)
         self.received = 0
+        self._note(fault is not None)
         step = fault or Fault()
         try:
-            try:
-                body = step.receive(self)
-            finally:
-                self._note(fault is not None)
+            body = step.receive(self)
             step.send(self, self._refusal() or step.answer(self, body))
         except (Gone, OSError, http.client.HTTPException):
             self.close_connection = True
@@ -292,7 +289,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _note(self, faulty: bool) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.proxy.seen.append(Seen(self.command, self.path, headers, self.received, faulty, time.monotonic()))
+        self.proxy.seen.append(Seen(self.command, self.path, headers, faulty, time.monotonic()))
 
     def filled(self, value: str) -> str:
         """A header's value with what it says of this request: ``{path}``, and ``{digest}``, which is in its query."""
@@ -342,9 +339,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.proxy.bearer and self.path.startswith("/token"):
             content = json.dumps({"token": self.proxy.new_token(), "expires_in": 300}).encode()
             return Answer(200, {"content-type": "application/json"}, content)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+        # A header may come several times, and means what one with all the values means (RFC 9110 5.3): Go sends its Accept so.
+        names = {name.lower() for name in self.headers if name.lower() not in _HOP_BY_HOP}
+        headers = {name: ", ".join(self.headers.get_all(name, [])) for name in names}
         if body or self.command in ("PUT", "POST", "PATCH"):
-            headers["Content-Length"] = str(len(body))
+            headers["content-length"] = str(len(body))
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
         with contextlib.closing(connection):
             connection.request(self.command, self.path, body or None, headers)
