@@ -78,11 +78,17 @@ options:
       timeout:
         description:
           - Seconds to wait for a connection, and for the next bytes of an answer.
+          - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+            upload 64 KiB have to be taken, as measured over this time.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
         description:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+          - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+            when it is of up to 120 seconds, and is an error when it is longer.
+          - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
 
@@ -173,11 +179,17 @@ options:
       timeout:
         description:
           - Seconds to wait for a connection, and for the next bytes of an answer.
+          - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+            upload 64 KiB have to be taken, as measured over this time.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
         description:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+          - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+            when it is of up to 120 seconds, and is an error when it is longer.
+          - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
 """
@@ -240,11 +252,17 @@ options:
       timeout:
         description:
           - Seconds to wait for a connection, and for the next bytes of an answer.
+          - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+            upload 64 KiB have to be taken, as measured over this time.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
         description:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+          - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+            when it is of up to 120 seconds, and is an error when it is longer.
+          - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
 """
@@ -330,11 +348,17 @@ options:
           timeout:
             description:
               - Seconds to wait for a connection, and for the next bytes of an answer.
+              - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+                upload 64 KiB have to be taken, as measured over this time.
+              - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
             type: int
             default: 30
           retries:
             description:
               - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+              - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+                when it is of up to 120 seconds, and is an error when it is longer.
+              - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
             type: int
             default: 5
       platform:
@@ -435,11 +459,17 @@ options:
       timeout:
         description:
           - Seconds to wait for a connection, and for the next bytes of an answer.
+          - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+            upload 64 KiB have to be taken, as measured over this time.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
         type: int
         default: 30
       retries:
         description:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+          - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+            when it is of up to 120 seconds, and is an error when it is longer.
+          - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
 """

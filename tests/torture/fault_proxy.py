@@ -5,7 +5,8 @@
 
 A fault is a step of one exchange that goes another way: how the request is received, what is answered, how that is sent. All else is
 the registry's own work. Offsets are of the body: ``BEFORE`` any byte of the answer, in its ``HEADER``, at the ``FIRST`` byte of the
-body, in its ``MIDDLE``, before its ``LAST`` byte, and at its ``END``, when all of it was sent.
+body, in its ``MIDDLE``, before its ``LAST`` byte, and at its ``END``, when all of it was sent; a number is
+a part of the body.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import urllib.parse
 BEFORE, HEADER, FIRST, MIDDLE, LAST, END = "before", "header", "first", "middle", "last", "end"
 RESET, CLOSE, STALL, DRIP = "reset", "close", "stall", "drip"
 FOR_EVER = float("inf")
+At = t.Union[str, float]
 LARGE = 1024 * 1024
 UNSIZED = "-"  # as a Content-Length: the answer has none, and ends with its connection
 _PIECE = 64 * 1024
@@ -46,12 +48,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A request as it came. ``faulty``: a rule took part in its answer."""
+    """A request, noted when its header has come. ``faulty``: a rule took part in its answer."""
 
     method: str
     path: str
     headers: t.Mapping[str, str]
-    received: int
     faulty: bool
     at: float
 
@@ -105,7 +106,7 @@ class Late(Respond):
 class Broken(Fault):
     """The registry's answer is cut, held up or dripped at an offset. ``sized``: it says how long it is."""
 
-    def __init__(self, how: str, at: str = BEFORE, interval: float = 1.0, sized: bool = True) -> None:
+    def __init__(self, how: str, at: At = BEFORE, interval: float = 1.0, sized: bool = True) -> None:
         self._how, self._at, self._interval, self._sized = how, at, interval, sized
 
     def send(self, handler: Handler, answer: Answer) -> None:
@@ -123,7 +124,7 @@ class Broken(Fault):
 class BrokenUpload(Fault):
     """The request's body is read up to an offset only."""
 
-    def __init__(self, how: str, at: str) -> None:
+    def __init__(self, how: str, at: At) -> None:
         self._how, self._at = how, at
 
     def receive(self, handler: Handler) -> bytes:
@@ -276,12 +277,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = None if self.headers.get("Transfer-Encoding") else int(self.headers.get("Content-Length") or 0)
         fault = self.proxy.fault_for(self.command, self.path, length)
         self.received = 0
+        self._note(fault is not None)
         step = fault or Fault()
         try:
-            try:
-                body = step.receive(self)
-            finally:
-                self._note(fault is not None)
+            body = step.receive(self)
             step.send(self, self._refusal() or step.answer(self, body))
         except (Gone, OSError, http.client.HTTPException):
             self.close_connection = True
@@ -290,14 +289,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _note(self, faulty: bool) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.proxy.seen.append(Seen(self.command, self.path, headers, self.received, faulty, time.monotonic()))
+        self.proxy.seen.append(Seen(self.command, self.path, headers, faulty, time.monotonic()))
 
     def filled(self, value: str) -> str:
         """A header's value with what it says of this request: ``{path}``, and ``{digest}``, which is in its query."""
         digest = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("digest", [""])[0]
         return value.replace("{path}", self.path).replace("{digest}", digest)
 
-    def read_body(self, at: str = END) -> bytes:
+    def read_body(self, at: At = END) -> bytes:
         """The request's body; up to an offset of it when it says its length, else of what a large blob at least has."""
         if self.headers.get("Transfer-Encoding"):
             return self._read_chunks(offset(at, LARGE) if at != END else None)
@@ -340,9 +339,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.proxy.bearer and self.path.startswith("/token"):
             content = json.dumps({"token": self.proxy.new_token(), "expires_in": 300}).encode()
             return Answer(200, {"content-type": "application/json"}, content)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+        # A header may come several times, and means what one with all the values means (RFC 9110 5.3): Go sends its Accept so.
+        names = {name.lower() for name in self.headers if name.lower() not in _HOP_BY_HOP}
+        headers = {name: ", ".join(self.headers.get_all(name, [])) for name in names}
         if body or self.command in ("PUT", "POST", "PATCH"):
-            headers["Content-Length"] = str(len(body))
+            headers["content-length"] = str(len(body))
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
         with contextlib.closing(connection):
             connection.request(self.command, self.path, body or None, headers)
@@ -402,8 +403,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
 
 
-def offset(at: str, size: int) -> int:
-    """Where in ``size`` bytes a named offset is."""
+def offset(at: At, size: int) -> int:
+    """Where in ``size`` bytes an offset is."""
+    if isinstance(at, float):
+        return int(at * size)
     return {FIRST: 0, MIDDLE: size // 2, LAST: max(size - 1, 0), END: size}[at]
 
 

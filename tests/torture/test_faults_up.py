@@ -73,7 +73,7 @@ def refused() -> t.Iterator[Case]:
     yield body("429-once", "35 41", Respond(429, {"Retry-After": "1"}), SUCCEEDS)
     yield body("429-date", "35 41", Late(429, 1), SUCCEEDS)
     yield body("429-a-day", "35 41", Respond(429, {"Retry-After": "86400"}), REFUSED, FOR_EVER, says="86400 seconds")
-    for status in (500, 502, 503, 504):
+    for status in (500, 503):
         yield body(f"{status}-twice", "36 41", Respond(status), SUCCEEDS, 2)
     yield body("503-for-ever", "36 41", Respond(503), REFUSED, FOR_EVER, says="503")
     yield start("start-503-twice", "36", Respond(503), SUCCEEDS, 2)
@@ -102,8 +102,7 @@ def chunked() -> t.Iterator[Case]:
     }
     whole = Rule("PUT", SESSIONS, Respond(413), FOR_EVER, large=True)
     for name, fault in faults.items():
-        for skip in (0, 1):
-            yield Case(f"chunk-{skip}-{name}", "41", UP, (whole, Rule("PATCH", SESSIONS, fault, skip=skip)), SUCCEEDS, own=True)
+        yield Case(f"chunk-{name}", "41", UP, (whole, Rule("PATCH", SESSIONS, fault, skip=1)), SUCCEEDS, own=True)
     offset_asked = Rule("GET", SESSIONS, Broken(RESET))
     rules = (whole, Rule("PATCH", SESSIONS, Broken(RESET), skip=1), offset_asked)
     yield Case("chunk-and-offset-lost", "41", UP, rules, SUCCEEDS, own=True)

@@ -23,6 +23,7 @@ from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundE
 from ..spec.strictjson import MAX_DOCUMENT
 
 CHUNK = 1024 * 1024
+DOCUMENT_TRIES = 2  # after the first, of documents that came damaged
 Result = t.TypeVar("Result")
 
 
@@ -111,17 +112,15 @@ class VerifyingReader:
         self.close()
 
 
-def again_on_mismatch(remote: bool, work: t.Callable[[], Result]) -> Result:
-    """``work``; once more when content was not what it ought to be and came over a network: the way may have damaged it.
+def again_on_mismatch(remote: bool, work: t.Callable[[], Result], more: int = 1) -> Result:
+    """``work``, and ``more`` tries when content was not what it ought to be and goes over a network: the way may have damaged it.
 
-    Only once: what is wrong where it is stored may be large.
+    One for blobs, for what is wrong where it is stored may be large; DOCUMENT_TRIES for documents, which are small.
     """
-    try:
-        return work()
-    except MismatchError:
-        if not remote:
-            raise
-        return work()
+    for _try in range(more if remote else 0):
+        with contextlib.suppress(MismatchError):
+            return work()
+    return work()
 
 
 # Opens content from its start, as often as a retry needs it.
@@ -184,7 +183,7 @@ class Fetcher(abc.ABC):
             with self.fetch(desc) as reader:
                 return b"".join(reader.chunks())
 
-        return again_on_mismatch(self.origin(desc).remote, read)
+        return again_on_mismatch(self.origin(desc).remote, read, DOCUMENT_TRIES)
 
     def origin(self, desc: Descriptor) -> Fetcher:
         """The store that really has the content: this one, or one that it was built on."""

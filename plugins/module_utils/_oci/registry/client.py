@@ -101,14 +101,16 @@ class Client:
         """One try, and what it takes to be let in."""
         scopes = call.scopes
         authorization = self._login.known(caller, scopes)
+        refused = 0
         for logins in range(_LOGINS + 1):
             response = self._redirected(caller, call, authorization)
             if response.status != 401 or response.foreign:
                 break
             challenge = auth.preferred(auth.parse_challenge(response.headers.get("WWW-Authenticate", "")))
             wanted = auth.merge_scopes(*scopes, challenge.parameters.get("scope", "")) if challenge else scopes
-            # Once, with whatever the challenge adds; and once more when a second one wants more than that.
-            if challenge is None or logins == _LOGINS or (logins and auth.covers(scopes, wanted)):
+            refused += authorization is not None
+            # A refused login is made anew once, because it may have run out; and once more when the challenge wants more than that.
+            if challenge is None or logins == _LOGINS or (refused > 1 and auth.covers(scopes, wanted)):
                 break
             answer = self._login.answer(caller, challenge, wanted, authorization)
             if answer is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RegistryOptions:
-    """``timeout`` in seconds, to connect and between two reads; ``retries`` after the first try of a request."""
+    """``timeout`` in seconds, to connect, between two reads and for a header; ``retries`` after the first try of a request."""
 
     username: t.Optional[str] = None
     password: t.Optional[str] = field(default=None, repr=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from ..content.store import Fetcher, Opener, RawReader, Target, again_on_mismatch
+from ..content.store import DOCUMENT_TRIES, Fetcher, Opener, RawReader, Target, again_on_mismatch
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest, looks_like_digest
@@ -231,8 +231,8 @@ class Repository(Target):
             self._put_manifest(root, manifest, name)
 
     def _put_manifest(self, desc: Descriptor, content: bytes, name: str) -> None:
-        """Once more when the registry got something else: a tag would name it."""
-        listed = again_on_mismatch(self.remote, lambda: self._send_manifest(desc, content, name))
+        """Again when the registry got something else: a tag would name it."""
+        listed = again_on_mismatch(self.remote, lambda: self._send_manifest(desc, content, name), DOCUMENT_TRIES)
         if b'"subject"' in content and not listed:
             document = manifest.parse(desc, content)
             if document.subject is not None:

@@ -17,6 +17,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediat
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import BLOB, image, store
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
 Make = t.Callable[[str], Target]
 LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
@@ -133,6 +134,41 @@ def test_wrong_content_ends_the_copy_and_names_nothing(source: Layout, make: Mak
     with pytest.raises(MismatchError, match="another digest"):
         apply_copy(plan, source, make("dest"))
     assert make("dest").lookup("v1") is None and not make("dest").exists(LAYER)
+
+
+class TestFromARegistry:
+    @pytest.fixture(name="registry")
+    def _registry(self) -> t.Iterator[fake.FakeRegistry]:
+        registry = fake.FakeRegistry()
+        store(fake.Harness(registry).repository(), ["v1"], BLOB, b"second layer")
+        registry.seen.clear()
+        yield registry
+        registry.close()
+
+    def damage(self, registry: fake.FakeRegistry, times: int) -> None:
+        registry.fault("GET", f"/blobs/{LAYER.digest}", fake.answer(200, {}, b"x" * len(BLOB)), times=times)
+
+    def test_a_blob_that_was_damaged_once_is_asked_for_once_more(self, registry: fake.FakeRegistry, make: Make) -> None:
+        source = fake.Harness(registry).repository()
+        self.damage(registry, 1)
+        apply_copy(plan_copy(source, source.resolve("v1"), make("dest"), ["v1"]), source, make("dest"))
+        assert make("dest").fetch_bytes(LAYER) == BLOB
+        assert len(registry.asked("GET", LAYER.digest)) == 2
+
+    def test_a_blob_that_is_wrong_is_not_asked_for_again_and_again(self, registry: fake.FakeRegistry, make: Make) -> None:
+        source = fake.Harness(registry).repository()
+        self.damage(registry, 9)
+        with pytest.raises(MismatchError, match="another digest"):
+            apply_copy(plan_copy(source, source.resolve("v1"), make("dest"), ["v1"]), source, make("dest"))
+        assert len(registry.asked("GET", LAYER.digest)) == 2
+        assert make("dest").lookup("v1") is None
+
+    def test_a_manifest_that_is_none_says_where_it_is(self, registry: fake.FakeRegistry, make: Make) -> None:
+        source = fake.Harness(registry).repository()
+        source.location = "source of the test"
+        root = source.resolve("v1")
+        with pytest.raises(InvalidError, match="^source of the test: manifest .* says mediaType"):
+            plan_copy(source, Descriptor(mediatype.OCI_INDEX, root.digest, root.size), make("dest"), ["v1"])
 
 
 def test_a_missing_child_is_an_error(source: Layout, make: Make) -> None:

@@ -143,7 +143,13 @@ class TestBearer:
         registry.fault("HEAD", "", fake.answer(401, {"WWW-Authenticate": f'Bearer realm="{registry.bearer}"'}), times=99)
         with pytest.raises(RegistryError, match="401"):
             fake.Harness(registry).repository().resolve("v1")
-        assert registry.methods() == ["HEAD", "GET", "HEAD"]
+        assert registry.methods() == ["HEAD", "GET", "HEAD", "GET", "HEAD"]
+
+    def test_a_new_token_that_ran_out_at_once(self, registry: fake.FakeRegistry) -> None:
+        registry.fault("HEAD", "", lambda handler: handler.respond())
+        registry.fault("HEAD", "", lambda handler: registry.state.tokens.clear() or handler.respond())
+        fake.Harness(registry).repository().resolve("v1")
+        assert registry.methods() == ["HEAD", "GET", "HEAD", "GET", "HEAD"]
 
     def test_a_scope_that_is_named_later_is_asked_for_once(self, registry: fake.FakeRegistry) -> None:
         wants = f'Bearer realm="{registry.bearer}",error="insufficient_scope",scope="repository:team/app:pull,delete"'
@@ -312,8 +318,8 @@ class TestRedirects:
         assert "0123456789abcdef0" not in str(caught.value)
 
     def test_lies_from_elsewhere_are_noticed(self, registry: fake.FakeRegistry, evil: fake.FakeRegistry) -> None:
-        registry.fault("GET", "/blobs/", fake.answer(302, {"Location": f"{evil.url}/x"}), times=2)
-        evil.fault("GET", "", fake.answer(200, {}, b"x" * len(BLOB)), times=2)
+        registry.fault("GET", "/blobs/", fake.answer(302, {"Location": f"{evil.url}/x"}), times=3)
+        evil.fault("GET", "", fake.answer(200, {}, b"x" * len(BLOB)), times=3)
         with pytest.raises(MismatchError):
             fake.Harness(registry).repository().fetch_bytes(LAYER)
 

@@ -96,12 +96,12 @@ def test_a_range_that_is_not_answered_as_asked(registry: fake.FakeRegistry, harn
 
 
 def test_content_that_changed_meanwhile(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
-    for _time in range(2):
+    for _time in range(3):
         registry.fault("GET", "/blobs/", fake.cut_after(HALF))
         registry.fault("GET", "/blobs/", fake.answer(200, {}, b"x" * len(BLOB)))
     with pytest.raises(MismatchError, match="another digest"):
         fetch(harness)
-    assert ranges(registry) == [None, f"bytes={HALF}-", None, f"bytes={HALF}-"]
+    assert ranges(registry) == [None, f"bytes={HALF}-"] * 3
 
 
 def test_what_was_damaged_once_is_asked_for_once_more(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
@@ -152,7 +152,7 @@ def test_a_body_that_does_not_end(registry: fake.FakeRegistry, harness: fake.Har
         except OSError:
             pass
 
-    registry.fault("GET", "/blobs/", endless, times=2)
+    registry.fault("GET", "/blobs/", endless, times=3)
     with pytest.raises(MismatchError, match="longer than"):
         fetch(harness)
 

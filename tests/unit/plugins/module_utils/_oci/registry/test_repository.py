@@ -212,7 +212,7 @@ class TestContent:
     def test_an_answer_of_another_length_says_what_came(
         self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor
     ) -> None:
-        registry.fault("GET", "/blobs/", fake.answer(200, {"Content-Type": "text/html"}, b"<html>"), times=2)
+        registry.fault("GET", "/blobs/", fake.answer(200, {"Content-Type": "text/html"}, b"<html>"), times=3)
         with pytest.raises(MismatchError, match="6 bytes of text/html, not the 10000"):
             harness.repository().fetch_bytes(LAYER)
 
@@ -253,7 +253,7 @@ class TestManifests:
 
     def test_the_answer_names_another_digest(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
         root, content, _blobs = image(BLOB)
-        registry.fault("PUT", "/manifests/", fake.answer(201, {"Docker-Content-Digest": Digest.of(b"other")}), times=2)
+        registry.fault("PUT", "/manifests/", fake.answer(201, {"Docker-Content-Digest": Digest.of(b"other")}), times=3)
         with pytest.raises(MismatchError, match="it stored sha256"):
             harness.repository().tag(root, content, ["v1"])
 
