@@ -15,7 +15,7 @@ from trap import COOKIE, REPOSITORY, SIGNATURE, Trap
 
 REFUSED, SUCCEEDS, EITHER = "refused", "succeeds", "either"
 PULL, PUSH = "pull", "push"
-_BLOB, _MANIFEST, _UPLOADS, _SESSION = r"/blobs/sha256", "/manifests/", "/blobs/uploads/$", "/blobs/uploads/session"
+_BLOB, _MANIFEST, _UPLOADS, _SESSION = "/blobs/{layer}", "/manifests/", "/blobs/uploads/$", "/blobs/uploads/session"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _always(trap: Trap, method: str, path: str, action: fake.Action) -> None:
         if handler._let_in(REPOSITORY):
             action(handler)
 
-    trap.front.fault(method, path, guarded, times=float("inf"))
+    trap.front.fault(method, path.replace("{layer}", trap.front.layer_digest), guarded, times=float("inf"))
 
 
 def _location(method: str, path: str, status: int, form: str) -> t.Callable[[Trap], None]:
@@ -99,9 +99,9 @@ def _redirects() -> t.List[Lure]:
 
 def _back(trap: Trap) -> None:
     """To the stranger and back: the registry must not get the login from there."""
-    _always(trap, "GET", _BLOB + ".*[0-9a-f]$", fake.answer(307, {"Location": _where(trap, _AT_EVIL)}))
+    _always(trap, "GET", _BLOB + "$", fake.answer(307, {"Location": _where(trap, _AT_EVIL)}))
     back = f"http://{trap.front.host}/v2/{REPOSITORY}/blobs/{trap.front.layer_digest}?back"
-    trap.evil.fault("GET", _BLOB, fake.answer(307, {"Location": back}), times=float("inf"))
+    trap.evil.fault("GET", "/blobs/", fake.answer(307, {"Location": back}), times=float("inf"))
 
 
 def _evil_says(status: int, headers: t.Mapping[str, str], body: bytes = b"") -> t.Callable[[Trap], None]:
@@ -110,7 +110,7 @@ def _evil_says(status: int, headers: t.Mapping[str, str], body: bytes = b"") -> 
     def bait(trap: Trap) -> None:
         _location("GET", _BLOB, 307, _AT_EVIL + "?X-Amz-Signature={signature}")(trap)
         said = {name: _where(trap, value) for name, value in headers.items()}
-        trap.evil.fault("GET", _BLOB, fake.answer(status, said, body), times=float("inf"))
+        trap.evil.fault("GET", "/blobs/", fake.answer(status, said, body), times=float("inf"))
 
     return bait
 

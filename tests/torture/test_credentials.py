@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import typing as t
@@ -93,7 +94,8 @@ def _ours_problems(lure: lures.Lure, trap: traps.Trap, done: clients.Run) -> t.L
 
 def _litter(lure: lures.Lure, done: clients.Run, tmp_path: pathlib.Path) -> t.List[str]:
     problems = [f"left over: {path.name}" for path in tmp_path.rglob(".lading-*")]
-    if lure.verb == lures.PULL and not done.succeeded and (tmp_path / "layout" / "index.json").exists():
+    index = tmp_path / "layout" / "index.json"
+    if lure.verb == lures.PULL and not done.succeeded and index.exists() and json.loads(index.read_text()).get("manifests"):
         problems.append("a name was given")
     return problems
 

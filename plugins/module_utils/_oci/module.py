@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
@@ -74,6 +75,7 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 @contextlib.contextmanager
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
+    _leave_no_core()
     try:
         yield
     except MissingRequests as error:
@@ -82,6 +84,12 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
         module.fail_json(msg=str(error), build_log=error.log)
     except OCIError as error:
         module.fail_json(msg=str(error))
+
+
+def _leave_no_core() -> None:
+    """A core dump would have the passwords of the task in it."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def open_source(
