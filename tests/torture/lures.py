@@ -64,8 +64,12 @@ _AT_EVIL = "http://{evil}/v2/" + REPOSITORY + "/blobs/{layer}"
 def _redirects() -> t.List[Lure]:
     """Row 45: of a blob, elsewhere."""
     followed: t.Dict[str, t.Any] = {"outcome": SUCCEEDS, "message": "", "stranger": True}
-    lures = [Lure(f"r45-blob-{status}", PULL, _location("GET", _BLOB, status, _AT_EVIL), **followed) for status in (301, 302, 303, 307, 308)]
-    lures += [Lure(f"r45-blob-{login}", PULL, _location("GET", _BLOB, 307, _AT_EVIL), login=login, **followed) for login in ("bearer", "none")]
+    lures = [
+        Lure(f"r45-blob-{status}", PULL, _location("GET", _BLOB, status, _AT_EVIL), **followed) for status in (301, 302, 303, 307, 308)
+    ]
+    lures += [
+        Lure(f"r45-blob-{login}", PULL, _location("GET", _BLOB, 307, _AT_EVIL), login=login, **followed) for login in ("bearer", "none")
+    ]
     path = "/v2/" + REPOSITORY + "/blobs/{layer}"
     elsewhere = {
         "other-name": "http://localhost:{evil_port}" + path,
@@ -88,8 +92,17 @@ def _redirects() -> t.List[Lure]:
         for name, form in bad.items()
     ]
     lures += [
-        Lure("r45-manifest-get", PULL, _location("GET", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True),
-        Lure("r45-manifest-head", PULL, _location("HEAD", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True),
+        Lure(
+            "r45-manifest-get", PULL, _location("GET", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True
+        ),
+        Lure(
+            "r45-manifest-head",
+            PULL,
+            _location("HEAD", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"),
+            EITHER,
+            "",
+            True,
+        ),
         Lure("r45-blob-head", PUSH, _location("HEAD", _BLOB, 307, _AT_EVIL), EITHER, "", True),
         Lure("r45-token-in-chain", PULL, _location("GET", _BLOB, 307, _AT_EVIL + "?again"), login="bearer", **followed),
         Lure("r45-loop", PULL, _location("GET", _BLOB, 307, "/v2/" + REPOSITORY + "/blobs/{layer}"), message="redirects more than"),
@@ -159,10 +172,21 @@ def _uploads() -> t.List[Lure]:
         "no-host": "http:///x",
     }
     lures = [
-        Lure(f"r50-location-{name}", PUSH, _location("POST", _UPLOADS, 202, form), REFUSED, "refused|not an? |404|400", peers=name != "metadata")
+        Lure(
+            f"r50-location-{name}",
+            PUSH,
+            _location("POST", _UPLOADS, 202, form),
+            REFUSED,
+            "refused|not an? |404|400",
+            peers=name != "metadata",
+        )
         for name, form in forms.items()
     ]
-    for method, path_, statuses in (("POST", _UPLOADS, (302, 307, 308)), ("PUT", _SESSION, (302, 307, 308)), ("PUT", _MANIFEST, (302, 307))):
+    for method, path_, statuses in (
+        ("POST", _UPLOADS, (302, 307, 308)),
+        ("PUT", _SESSION, (302, 307, 308)),
+        ("PUT", _MANIFEST, (302, 307)),
+    ):
         where = "manifest" if path_ == _MANIFEST else "blob"
         lures += [
             Lure(f"r50-{method.lower()}-{where}-{status}", PUSH, _location(method, path_, status, "http://{evil}" + path), REFUSED, "")

@@ -20,7 +20,9 @@ import trap as traps
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 from controller import Controller, Watched
 
-WRONG, IDENTITY, IN_FILE, IN_KEY, IN_BUILD = (f"canary-{name}-5d2c/7 e" for name in ("wrong", "identity", "auth-file", "client-key", "build"))
+WRONG, IDENTITY, IN_FILE, IN_KEY, IN_BUILD = (
+    f"canary-{name}-5d2c/7 e" for name in ("wrong", "identity", "auth-file", "client-key", "build")
+)
 # What a docker command may say of all that it is told; it fails, so that the module shows its words.
 DOCKER = """#!/bin/sh
 echo "$@" >> "$HOME/docker-arguments"
@@ -86,7 +88,7 @@ def _inputs(work: pathlib.Path, registries: t.Mapping[str, traps.Trap]) -> t.Tup
 
 
 def _login(word: str = "password") -> t.Dict[str, t.Any]:
-    return {"username": "{{ user }}", "password": "{{ %s }}" % word, "plain_http": True, "retries": 0}
+    return {"username": "{{ user }}", "password": "{{ " + word + " }}", "plain_http": True, "retries": 0}
 
 
 def _tasks() -> t.Iterator[t.Tuple[t.Dict[str, t.Any], bool]]:
