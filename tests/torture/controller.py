@@ -52,6 +52,9 @@ class Controller:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_HOME": str(self.home / ".ansible"),
+            # Ansible asks the system where the home is, not the environment.
+            "ANSIBLE_REMOTE_TMP": str(self.home / ".ansible" / "tmp"),
+            "ANSIBLE_ASYNC_DIR": str(self.home / ".ansible_async"),
             "LC_ALL": "C.UTF-8",
         }
 

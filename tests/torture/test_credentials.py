@@ -68,10 +68,10 @@ def test_lure(
         if lure.verb == lures.PUSH:
             _empty(trap.front)
         lure.bait(trap)
-        done = _do(client_class(tmp_path / "client", _access(trap.front)), lure.verb, trap.front, tmp_path)
+        done = _do(client_class(tmp_path / "client", _access(trap.front), limit=45), lure.verb, trap.front, tmp_path)
         if done is None:
             return tally.inapplicable(tallies.CREDENTIALS, lure.name, client_class.name)
-        problems = trap.leaks() + trap.shown(done.output)
+        problems = trap.leaks(strict=is_ours) + trap.shown(done.output)
         problems += ["a traceback"] if done.traceback else []
         problems += ["timed out"] if done.timed_out else []
         if is_ours:
@@ -162,9 +162,18 @@ class TestOthers:
 
     @pytest.mark.parametrize("key", ["{host}0", "{short}", "127.0.0.1", "{host}/team/ap", "{host}/team/app/deeper", "evil.{host}"])
     def test_a_name_alike(
-        self, key: str, client_class: t.Type[clients.Client], report: t.Callable[..., None], tmp_path: pathlib.Path
+        self,
+        key: str,
+        client_class: t.Type[clients.Client],
+        report: t.Callable[..., None],
+        tally: tallies.Tally,
+        request: pytest.FixtureRequest,
+        tmp_path: pathlib.Path,
     ) -> None:
         """r58: an entry of the credentials' file whose name is nearly this registry's."""
+        if "/" in key and client_class.name in ("oras", "crane"):
+            # To these a name with a path is an old way to write the host.
+            return tally.inapplicable(tallies.CREDENTIALS, request.node.name, client_class.name)
         with traps.set_up() as trap:
             name = key.format(host=trap.front.host, short=trap.front.host[:-1])
             access = Access(credentials={name: (traps.USER, traps.PASSWORD)})

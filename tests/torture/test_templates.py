@@ -51,12 +51,13 @@ def _artifact(server: traps.Server) -> None:
         "annotations": {"note": TEMPLATE + FORGED, TEMPLATE: TEMPLATE},
     }
     server.put_manifest(json.dumps(document).encode(), "artifact")
+    server.put_manifest(json.dumps(document, indent=1).encode(), "denied")
 
 
 def _failing(server: traps.Server) -> None:
     body = json.dumps({"errors": [{"code": "DENIED", "message": TEMPLATE + FORGED, "detail": {"a": FORGED}}]}).encode()
-    server.fault("GET", "/manifests/denied", fake.answer(403, {"Content-Type": "application/json"}, body), times=float("inf"))
-    server.fault("HEAD", "/manifests/denied", fake.answer(403, {}), times=float("inf"))
+    denied = server.state.tags[traps.REPOSITORY, "denied"]
+    server.fault("GET", f"/manifests/{denied}", fake.answer(403, {"Content-Type": "application/json"}, body), times=float("inf"))
     typed = {"Content-Type": TEMPLATE}
     for method in ("GET", "HEAD"):
         server.fault(method, "/manifests/typed", fake.answer(200, typed, b"<html>"), times=float("inf"))
