@@ -107,5 +107,5 @@ def _sample(home: str, seen: t.Set[str], ended: threading.Event) -> None:
                 environment = (process / "environ").read_bytes().decode("utf-8", "surrogateescape")
                 if f"\0HOME={home}\0" in f"\0{environment}\0":
                     seen.add((process / "cmdline").read_bytes().decode("utf-8", "surrogateescape").replace("\0", " "))
-                    if "LADING_BUILDX" not in environment:
+                    if "LADING_BUILD_SECRET_" not in environment:  # how the docker command is told what no argument may say
                         seen.add(environment.replace("\0", "\n"))

@@ -18,6 +18,7 @@ import pytest
 import tally as tallies
 import trap as traps
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
+from certificates import Authority
 from controller import Controller, Watched
 
 WRONG, IDENTITY, IN_FILE, IN_KEY, IN_BUILD = (
@@ -27,8 +28,8 @@ WRONG, IDENTITY, IN_FILE, IN_KEY, IN_BUILD = (
 DOCKER = """#!/bin/sh
 echo "$@" >> "$HOME/docker-arguments"
 case "$*" in
+"buildx ls"*) echo '{"Current":true,"Driver":"docker","Name":"x","Nodes":[{"Status":"running","Version":"v0.26"}]}' ;;
 *version*) echo "github.com/docker/buildx v0.30.1 abc" ;;
-*inspect*) printf 'Name: default\\nDriver: docker\\nNodes:\\nName: default\\nStatus: running\\nBuildKit version: v0.26.0\\n' ;;
 *) echo "#1 told $LADING_BUILD_SECRET_0"; echo "ERROR: failed with $LADING_BUILD_SECRET_0" >&2; exit 1 ;;
 esac
 """
@@ -48,8 +49,8 @@ def _registries() -> t.Iterator[t.Dict[str, traps.Trap]]:
             for name in ("good", "other", "tokens", "repeats", "signs", "denies")
         }
         made["tokens"].front.token_login = ""
-        for method in ("GET", "HEAD", "POST"):
-            made["repeats"].front.fault(method, "/v2/", _repeats, times=float("inf"))
+        # An answer to HEAD has no body to say it in.
+        made["repeats"].front.fault("GET", "/v2/", _repeats, times=float("inf"))
         location = "http://{evil}/v2/" + traps.REPOSITORY + "/blobs/{layer}?X-Amz-Signature={signature}"
         for name in ("signs", "denies"):
             lures._location("GET", "/blobs/{layer}", 307, location)(made[name])
@@ -70,10 +71,10 @@ def _repeats(handler: fake.Handler) -> None:
 def _inputs(work: pathlib.Path, registries: t.Mapping[str, traps.Trap]) -> t.Tuple[t.Dict[str, t.Any], t.List[pathlib.Path]]:
     """Variables, and the files that have secrets because they are given."""
     encoded = base64.b64encode(f"{traps.USER}:{IN_FILE}".encode()).decode()
-    auth_file, key, certificate = work / "auth.json", work / "client.key", work / "client.pem"
+    auth_file, key = work / "auth.json", work / "client.key"
     auth_file.write_text(json.dumps({"auths": {registries["good"].front.host: {"auth": encoded}}}))
     key.write_text(f"-----BEGIN PRIVATE KEY-----\n{IN_KEY}\n-----END PRIVATE KEY-----\n")
-    certificate.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    certificate, _its_key = Authority(work).issue("client-certificate")
     (work / "bin").mkdir()
     (work / "bin" / "docker").write_text(DOCKER)
     (work / "bin" / "docker").chmod(0o755)
@@ -83,7 +84,7 @@ def _inputs(work: pathlib.Path, registries: t.Mapping[str, traps.Trap]) -> t.Tup
     values: t.Dict[str, t.Any] = {name: f"{trap.front.host}/{traps.REPOSITORY}:v1" for name, trap in registries.items()}
     values.update({f"{name}_host": trap.front.host for name, trap in registries.items()})
     values.update({"user": traps.USER, "password": traps.PASSWORD, "wrong": WRONG, "identity": IDENTITY, "build_secret": IN_BUILD})
-    values["work"] = str(work)
+    values.update({"work": str(work), "certificate": str(certificate)})
     return values, [auth_file, key, work / "vars.json"]
 
 
@@ -113,13 +114,13 @@ def _tasks() -> t.Iterator[t.Tuple[t.Dict[str, t.Any], bool]]:
     yield {copy: {"src": "{{ denies }}", "dest": "oci:{{ work }}/denied:v1", "src_registry": _login()}}, False
     yield {copy: {"src": "{{ other }}", "dest": "oci:{{ work }}/wrong:v1", "src_registry": _login("wrong")}}, False
     yield {copy: {"src": "{{ good }}", **dest, "src_registry": {"auth_file": "{{ work }}/auth.json", "plain_http": True}}}, False
-    pair = {"client_cert": "{{ work }}/client.pem", "client_key": "{{ work }}/client.key"}
+    pair = {"client_cert": "{{ certificate }}", "client_key": "{{ work }}/client.key"}
     yield {copy: {"src": "{{ good }}", **dest, "src_registry": {**pair, **_login(), "plain_http": False}}}, False
     yield {copy: {"src": "{{ good }}", **dest, "src_registry": {**_login(), "surprise": "{{ password }}"}}}, False
     yield {copy: {"src": "{{ good }}", **dest, "src_registry": {**_login(), "retries": "many"}}}, False
     yield {copy: {"src": "{{ good }}", **dest, "src_registry": {**_login(), "identity_token": "{{ identity }}"}}}, False
     secrets = [{"id": "token", "value": "{{ build_secret }}"}]
-    built = {"context": "{{ work }}/context", "dest": "{{ work }}/buildx.tar", "tags": ["x:1"], "secrets": secrets}
+    built = {"context": "{{ work }}/context", "outputs": [{"dest": "{{ work }}/buildx.tar"}], "tags": ["x:1"], "secrets": secrets}
     yield {"lading.oci.oci_buildx_build": built}, False
     yield {"lading.oci.oci_buildx_builder": {"name": "canary"}}, False
 
@@ -168,7 +169,8 @@ def test_playbook(ours: t.Type[clients.Ours], controller: Controller, report: t.
             problems.append(f"{name} {'failed' if succeeds else 'succeeded'}: {part[-1500:]}")
         problems += ["a traceback: " + part] if "Traceback (most recent call last)" in part else []
     # What would make a search find nothing.
-    assert "buildx" in arguments and "build" in arguments, output
+    assert "--secret id=token,env=LADING_BUILD_SECRET_0" in arguments and "buildx create" in arguments, arguments
+    assert "failed with ***" in output and "are no pair that can be used" in output, output
     assert "Invoked with" in watched.syslog and "TASK [task 0]" in watched.log
     assert any("AnsiballZ_oci_copy" in text for text in watched.commands)
     assert list((controller.home / ".ansible_async").iterdir())
