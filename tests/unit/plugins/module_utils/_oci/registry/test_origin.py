@@ -99,9 +99,9 @@ def test_redaction_of_a_long_text_is_quick_and_cuts_no_secret_in_half() -> None:
     secrets = Secrets()
     secrets.add("s" * 1000)
     assert set(secrets.redact("s" * 1000 * 100)) == {"*"}
-    start = time.monotonic()
+    start = time.process_time()
     secrets.redact("https://" * 100_000)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_quoted_is_one_short_printable_line() -> None:
