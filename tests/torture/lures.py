@@ -15,7 +15,7 @@ from trap import COOKIE, REPOSITORY, SIGNATURE, Trap
 
 REFUSED, SUCCEEDS, EITHER = "refused", "succeeds", "either"
 PULL, PUSH = "pull", "push"
-_BLOB, _MANIFEST, _UPLOADS, _SESSION = r"/blobs/sha256", "/manifests/", "/blobs/uploads/$", "/blobs/uploads/session"
+_BLOB, _MANIFEST, _UPLOADS, _SESSION = "/blobs/{layer}", "/manifests/", "/blobs/uploads/$", "/blobs/uploads/session"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _always(trap: Trap, method: str, path: str, action: fake.Action) -> None:
         if handler._let_in(REPOSITORY):
             action(handler)
 
-    trap.front.fault(method, path, guarded, times=float("inf"))
+    trap.front.fault(method, path.replace("{layer}", trap.front.layer_digest), guarded, times=float("inf"))
 
 
 def _location(method: str, path: str, status: int, form: str) -> t.Callable[[Trap], None]:
@@ -64,8 +64,12 @@ _AT_EVIL = "http://{evil}/v2/" + REPOSITORY + "/blobs/{layer}"
 def _redirects() -> t.List[Lure]:
     """Row 45: of a blob, elsewhere."""
     followed: t.Dict[str, t.Any] = {"outcome": SUCCEEDS, "message": "", "stranger": True}
-    lures = [Lure(f"r45-blob-{status}", PULL, _location("GET", _BLOB, status, _AT_EVIL), **followed) for status in (301, 302, 303, 307, 308)]
-    lures += [Lure(f"r45-blob-{login}", PULL, _location("GET", _BLOB, 307, _AT_EVIL), login=login, **followed) for login in ("bearer", "none")]
+    lures = [
+        Lure(f"r45-blob-{status}", PULL, _location("GET", _BLOB, status, _AT_EVIL), **followed) for status in (301, 302, 303, 307, 308)
+    ]
+    lures += [
+        Lure(f"r45-blob-{login}", PULL, _location("GET", _BLOB, 307, _AT_EVIL), login=login, **followed) for login in ("bearer", "none")
+    ]
     path = "/v2/" + REPOSITORY + "/blobs/{layer}"
     elsewhere = {
         "other-name": "http://localhost:{evil_port}" + path,
@@ -88,8 +92,17 @@ def _redirects() -> t.List[Lure]:
         for name, form in bad.items()
     ]
     lures += [
-        Lure("r45-manifest-get", PULL, _location("GET", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True),
-        Lure("r45-manifest-head", PULL, _location("HEAD", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True),
+        Lure(
+            "r45-manifest-get", PULL, _location("GET", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"), EITHER, "", True
+        ),
+        Lure(
+            "r45-manifest-head",
+            PULL,
+            _location("HEAD", _MANIFEST, 307, "http://{evil}/v2/" + REPOSITORY + "/manifests/v1"),
+            EITHER,
+            "",
+            True,
+        ),
         Lure("r45-blob-head", PUSH, _location("HEAD", _BLOB, 307, _AT_EVIL), EITHER, "", True),
         Lure("r45-token-in-chain", PULL, _location("GET", _BLOB, 307, _AT_EVIL + "?again"), login="bearer", **followed),
         Lure("r45-loop", PULL, _location("GET", _BLOB, 307, "/v2/" + REPOSITORY + "/blobs/{layer}"), message="redirects more than"),
@@ -99,9 +112,9 @@ def _redirects() -> t.List[Lure]:
 
 def _back(trap: Trap) -> None:
     """To the stranger and back: the registry must not get the login from there."""
-    _always(trap, "GET", _BLOB + ".*[0-9a-f]$", fake.answer(307, {"Location": _where(trap, _AT_EVIL)}))
+    _always(trap, "GET", _BLOB + "$", fake.answer(307, {"Location": _where(trap, _AT_EVIL)}))
     back = f"http://{trap.front.host}/v2/{REPOSITORY}/blobs/{trap.front.layer_digest}?back"
-    trap.evil.fault("GET", _BLOB, fake.answer(307, {"Location": back}), times=float("inf"))
+    trap.evil.fault("GET", "/blobs/", fake.answer(307, {"Location": back}), times=float("inf"))
 
 
 def _evil_says(status: int, headers: t.Mapping[str, str], body: bytes = b"") -> t.Callable[[Trap], None]:
@@ -110,7 +123,7 @@ def _evil_says(status: int, headers: t.Mapping[str, str], body: bytes = b"") -> 
     def bait(trap: Trap) -> None:
         _location("GET", _BLOB, 307, _AT_EVIL + "?X-Amz-Signature={signature}")(trap)
         said = {name: _where(trap, value) for name, value in headers.items()}
-        trap.evil.fault("GET", _BLOB, fake.answer(status, said, body), times=float("inf"))
+        trap.evil.fault("GET", "/blobs/", fake.answer(status, said, body), times=float("inf"))
 
     return bait
 
@@ -159,10 +172,21 @@ def _uploads() -> t.List[Lure]:
         "no-host": "http:///x",
     }
     lures = [
-        Lure(f"r50-location-{name}", PUSH, _location("POST", _UPLOADS, 202, form), REFUSED, "refused|not an? |404|400", peers=name != "metadata")
+        Lure(
+            f"r50-location-{name}",
+            PUSH,
+            _location("POST", _UPLOADS, 202, form),
+            REFUSED,
+            "refused|not an? |404|400",
+            peers=name != "metadata",
+        )
         for name, form in forms.items()
     ]
-    for method, path_, statuses in (("POST", _UPLOADS, (302, 307, 308)), ("PUT", _SESSION, (302, 307, 308)), ("PUT", _MANIFEST, (302, 307))):
+    for method, path_, statuses in (
+        ("POST", _UPLOADS, (302, 307, 308)),
+        ("PUT", _SESSION, (302, 307, 308)),
+        ("PUT", _MANIFEST, (302, 307)),
+    ):
         where = "manifest" if path_ == _MANIFEST else "blob"
         lures += [
             Lure(f"r50-{method.lower()}-{where}-{status}", PUSH, _location(method, path_, status, "http://{evil}" + path), REFUSED, "")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import typing as t
@@ -48,7 +49,8 @@ def test_control(verb: str, login: str, client_class: t.Type[clients.Client], tm
         if done is None:
             return
         assert done.succeeded, done.output
-        assert (traps.BASIC in trap.front.told()) == (login != "none")
+        if login != "none" or client_class is clients.Ours:  # crane tells it a registry that does not ask, too
+            assert (traps.BASIC in trap.front.told()) == (login != "none")
         assert not trap.evil.seen
 
 
@@ -67,10 +69,10 @@ def test_lure(
         if lure.verb == lures.PUSH:
             _empty(trap.front)
         lure.bait(trap)
-        done = _do(client_class(tmp_path / "client", _access(trap.front)), lure.verb, trap.front, tmp_path)
+        done = _do(client_class(tmp_path / "client", _access(trap.front), limit=45), lure.verb, trap.front, tmp_path)
         if done is None:
             return tally.inapplicable(tallies.CREDENTIALS, lure.name, client_class.name)
-        problems = trap.leaks() + trap.shown(done.output)
+        problems = trap.leaks(strict=is_ours) + trap.shown(done.output)
         problems += ["a traceback"] if done.traceback else []
         problems += ["timed out"] if done.timed_out else []
         if is_ours:
@@ -93,7 +95,8 @@ def _ours_problems(lure: lures.Lure, trap: traps.Trap, done: clients.Run) -> t.L
 
 def _litter(lure: lures.Lure, done: clients.Run, tmp_path: pathlib.Path) -> t.List[str]:
     problems = [f"left over: {path.name}" for path in tmp_path.rglob(".lading-*")]
-    if lure.verb == lures.PULL and not done.succeeded and (tmp_path / "layout" / "index.json").exists():
+    index = tmp_path / "layout" / "index.json"
+    if lure.verb == lures.PULL and not done.succeeded and index.exists() and json.loads(index.read_text()).get("manifests"):
         problems.append("a name was given")
     return problems
 
@@ -160,9 +163,18 @@ class TestOthers:
 
     @pytest.mark.parametrize("key", ["{host}0", "{short}", "127.0.0.1", "{host}/team/ap", "{host}/team/app/deeper", "evil.{host}"])
     def test_a_name_alike(
-        self, key: str, client_class: t.Type[clients.Client], report: t.Callable[..., None], tmp_path: pathlib.Path
+        self,
+        key: str,
+        client_class: t.Type[clients.Client],
+        report: t.Callable[..., None],
+        tally: tallies.Tally,
+        request: pytest.FixtureRequest,
+        tmp_path: pathlib.Path,
     ) -> None:
         """r58: an entry of the credentials' file whose name is nearly this registry's."""
+        if "/" in key and client_class.name in ("oras", "crane"):
+            # To these a name with a path is an old way to write the host.
+            return tally.inapplicable(tallies.CREDENTIALS, request.node.name, client_class.name)
         with traps.set_up() as trap:
             name = key.format(host=trap.front.host, short=trap.front.host[:-1])
             access = Access(credentials={name: (traps.USER, traps.PASSWORD)})

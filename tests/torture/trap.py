@@ -120,11 +120,11 @@ class Trap:
     def needles(self) -> t.List[str]:
         return [*forms(PASSWORD), BASIC, COOKIE, *self.front.state.tokens]
 
-    def leaks(self) -> t.List[str]:
-        """What ``evil`` was told and should not have been."""
+    def leaks(self, strict: bool = True) -> t.List[str]:
+        """What ``evil`` was told and should not have been; ``strict``: not even what it has brought along itself."""
         told = self.evil.told()
         found = [f"another origin was told {needle!r}" for needle in self.needles() if needle in told]
-        for one in self.evil.seen:
+        for one in self.evil.seen if strict else ():
             found += [f"another origin got {name}" for name in ("authorization", "proxy-authorization", "cookie") if name in one.headers]
         return list(dict.fromkeys(found))
 

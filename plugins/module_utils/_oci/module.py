@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
@@ -77,6 +78,7 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 @contextlib.contextmanager
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
+    _leave_no_core()
     with Watch(_say_last) as watch:
         try:
             yield
@@ -102,6 +104,12 @@ def _told(error: OCIError) -> t.Dict[str, t.Any]:
 def _say_last(message: str) -> None:
     """The answer of a module that cannot end in an orderly way any more."""
     os.write(1, json.dumps({"failed": True, "changed": False, "msg": message, "interrupted": True}).encode() + b"\n")
+
+
+def _leave_no_core() -> None:
+    """A core dump would have the passwords of the task in it."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def open_source(

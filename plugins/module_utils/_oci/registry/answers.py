@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
 MAX_ERROR = 1024 * 1024
 _WARNING = re.compile(r'299\s+-\s+"((?:[^"\\]|\\.)*)"')
 _SHOWN_ERRORS = 3
+_SHOWN_DETAIL = 300  # characters
 
 
 def failure(response: Response, doing: str, hint: str = "") -> RegistryError:
@@ -60,7 +61,8 @@ def _registry_errors(body: bytes) -> t.List[t.Dict[str, t.Any]]:
 
 def _told(error: t.Mapping[str, t.Any]) -> str:
     detail = error.get("detail")
-    shown = strictjson.dumps(detail).decode("utf-8")[:300] if detail else ""
+    # Made clean before it is cut: half a secret is one that is not known again.
+    shown = quoted(strictjson.dumps(detail).decode("utf-8"))[:_SHOWN_DETAIL] if detail else ""
     return quoted(": ".join(str(part) for part in (error.get("code"), error.get("message"), shown) if part))
 
 

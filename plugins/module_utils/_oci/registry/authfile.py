@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ _HUB = "docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # what docker login writes for Docker Hub
 _HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _DOCKER_FILE = "config.json"
+_HEADER_SAFE = re.compile(r"[!-~]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class AuthFile:
             username, password = self._decoded(texts["auth"], key)
         if not (password or texts["identitytoken"] or texts["registrytoken"]):
             return None
+        if not _HEADER_SAFE.fullmatch(texts["registrytoken"]):
+            raise InvalidError(f"{self._what}: the registrytoken of {key!r} has characters that no token has")
         if not username and not (texts["identitytoken"] or texts["registrytoken"]):
             raise InvalidError(f"{self._what}: the entry of {key!r} has no user name")
         return Credential(username, password, texts["identitytoken"], texts["registrytoken"])

@@ -143,8 +143,7 @@ class Client:
                 _check_leaving(call, url)
                 foreign = True
                 headers = {name: value for name, value in headers.items() if name.lower() in _PUBLIC_HEADERS}
-            if foreign:
-                secrets.add_query(url)
+            secrets.add_query(url)
         raise TransportError(f"{self.host} redirects more than {MAX_REDIRECTS} times")
 
     def _exchange(self, caller: Caller, call: Call, url: str, headers: t.Mapping[str, str]) -> Response:

@@ -6,16 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import selectors
 import shutil
+import signal
 import subprocess
+import time
 import typing as t
 
 from ..spec import strictjson
 from ..spec.errors import InvalidError
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_SERVER = re.compile(r"[!-~]+", re.ASCII)  # the protocol ends it with a line, so it must not hold one
 _NOT_FOUND = b"credentials not found in native keychain"
 _SECONDS = 60
 _LIMIT = 1024 * 1024
@@ -36,21 +41,60 @@ def ask_helper(name: str, server: str) -> t.Optional[HelperAnswer]:
     """
     if not _NAME.fullmatch(name):
         raise InvalidError(f"not the name of a credential helper: {name!r}")
+    if not _SERVER.fullmatch(server):
+        raise InvalidError(f"not the name of a server, for a credential helper: {server!r}")
     program = _program(f"docker-credential-{name}")
     try:
-        # Not run_command(): the library knows no AnsibleModule, and a hanging helper must be given up.
-        done = subprocess.run(  # pylint: disable=ansible-bad-function
-            [program, "get"], input=server.encode(), capture_output=True, timeout=_SECONDS, check=False
-        )
+        code, output = _run(program, server)
     except subprocess.TimeoutExpired as error:
         raise InvalidError(f"the credential helper {program} gave no answer for {server} within {_SECONDS} seconds") from error
     except OSError as error:
         raise InvalidError(f"the credential helper {program} could not be run: {error.strerror}") from error
-    if done.returncode != 0:
-        if _NOT_FOUND in done.stdout:
+    if code != 0:
+        if _NOT_FOUND in output:
             return None
-        raise InvalidError(f"the credential helper {program} failed for {server} with exit code {done.returncode}")
-    return _parsed(done.stdout, program)
+        raise InvalidError(f"the credential helper {program} failed for {server} with exit code {code}")
+    return _parsed(output, program)
+
+
+def _run(program: str, server: str) -> t.Tuple[int, bytes]:
+    """Exit code and standard output. A helper that takes too long or says too much is ended, with all that it started."""
+    # Not run_command(): the library knows no AnsibleModule, and a hanging helper must be given up.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+        [program, "get"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "DOCKER_AUTH_CONFIG"},  # it has passwords of others
+        start_new_session=True,
+    )
+    stdin, stdout = t.cast(t.BinaryIO, process.stdin), t.cast(t.BinaryIO, process.stdout)
+    deadline = time.monotonic() + _SECONDS
+    with stdout:
+        try:
+            with contextlib.suppress(BrokenPipeError), stdin:
+                stdin.write(server.encode())
+            output = _read(stdout, program, deadline)
+            return process.wait(max(0.0, deadline - time.monotonic())), output
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def _read(stdout: t.BinaryIO, program: str, deadline: float) -> bytes:
+    parts: t.List[bytes] = []
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while sum(map(len, parts)) <= _LIMIT:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise subprocess.TimeoutExpired(program, _SECONDS)
+            chunk = os.read(stdout.fileno(), 64 * 1024)
+            if not chunk:
+                return b"".join(parts)
+            parts.append(chunk)
+    raise InvalidError(f"the credential helper {program} answered with more than {_LIMIT} bytes")
 
 
 def _program(name: str) -> str:

@@ -30,6 +30,8 @@ _URL_TAIL = re.compile(r"(https?://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", re.IGNORECASE
 _URL_USER = re.compile(r"(https?://)[^\s/\"'<>@]*@", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
+_ESCAPE = re.compile(r"%[0-9A-F]{2}", re.ASCII)
+
 Origin = t.Tuple[str, str, int]
 
 
@@ -85,8 +87,8 @@ class Secrets:
         self._values: t.Set[str] = set()
 
     def add(self, *values: t.Optional[str]) -> None:
-        """Register values, and the forms in which a URL, a form or JSON carries them."""
-        forms = {form for value in values if value for form in (value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1])}
+        """Register values, and the forms in which a URL, a form, JSON or a folded line carries them."""
+        forms = {form for value in values if value for form in _forms(value)}
         with self._lock:
             self._values.update(form for form in forms if len(form) >= _SHORTEST_SECRET)
 
@@ -113,6 +115,12 @@ class Secrets:
         clean = clean[:_LONGEST_TEXT]
         clean = _URL_TAIL.sub(r"\1", _URL_USER.sub(r"\1", clean))
         return _AUTHORIZATION.sub(r"\1\2***", clean)
+
+
+def _forms(value: str) -> t.Iterator[str]:
+    yield from (value, " ".join(value.split()), json.dumps(value)[1:-1])
+    for encoded in (quote(value, safe=""), quote_plus(value)):
+        yield from (encoded, _ESCAPE.sub(lambda match: match.group().lower(), encoded))
 
 
 secrets = Secrets()

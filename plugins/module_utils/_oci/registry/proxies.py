@@ -10,6 +10,7 @@ import ipaddress
 import typing as t
 from urllib.parse import unquote, urlsplit
 
+from ..spec.errors import TransportError
 from .origin import origin_of, secrets
 
 
@@ -24,7 +25,11 @@ def proxy_for(url: str, environ: t.Mapping[str, str]) -> t.Optional[str]:
         return None
     if "://" not in proxy:
         proxy = f"http://{proxy}"
-    parts = urlsplit(proxy)
+    try:
+        parts = urlsplit(proxy)
+    except ValueError as error:
+        # Not shown: it may have a password, in a place where it cannot be told from the rest.
+        raise TransportError(f"the proxy that the environment names for {scheme} is not a URL") from error
     if parts.password:
         secrets.add_login(unquote(parts.username or ""), unquote(parts.password))
     return proxy

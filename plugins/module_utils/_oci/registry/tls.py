@@ -16,18 +16,20 @@ if t.TYPE_CHECKING:
     from .options import RegistryOptions
 
 
-def ssl_context(host: str, options: RegistryOptions) -> ssl.SSLContext:
+def ssl_context(host: str, options: RegistryOptions, as_client: bool = True) -> ssl.SSLContext:
     """The context for ``host`` (host[:port], as in the reference): the system's CAs, and those of the options and of certs.d on top.
 
+    ``as_client``: whether client certificates may be shown, those of the options and of certs.d.
     Raises InvalidError that names the file or folder which is not there, or not what it should be.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.keylog_filename = None  # SSLKEYLOGFILE would have the keys of the connections written to a file
     _trust_certifi_where_the_system_has_nothing(context)
     if options.ca_path:
         _trust(context, options.ca_path, "ca_path")
-    _use_certs_d(context, host)
-    if options.client_cert:
+    _use_certs_d(context, host, as_client)
+    if as_client and options.client_cert:
         _show(context, options.client_cert, options.client_key)
     if not options.validate_certs:
         context.check_hostname = False
@@ -84,12 +86,12 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _use_certs_d(context: ssl.SSLContext, host: str) -> None:
+def _use_certs_d(context: ssl.SSLContext, host: str, as_client: bool) -> None:
     """The first ``certs.d/HOST`` folder that exists; they are not merged."""
     for parent in _certs_d_folders():
         folder = os.path.join(parent, host)
         if os.path.isdir(folder):
-            _use_folder(context, folder)
+            _use_folder(context, folder, as_client)
             return
 
 
@@ -99,7 +101,7 @@ def _certs_d_folders() -> t.List[str]:
     return [user, "/etc/containers/certs.d", "/usr/share/containers/certs.d", "/etc/docker/certs.d"]
 
 
-def _use_folder(context: ssl.SSLContext, folder: str) -> None:
+def _use_folder(context: ssl.SSLContext, folder: str, as_client: bool) -> None:
     """``*.crt`` are CAs; ``X.cert`` with ``X.key`` is a client certificate, and half of a pair an error."""
     names = sorted(os.listdir(folder))
     for name in names:
@@ -109,6 +111,7 @@ def _use_folder(context: ssl.SSLContext, folder: str) -> None:
         elif extension == ".cert":
             if f"{stem}.key" not in names:
                 raise InvalidError(f"certs.d: {path} has no {stem}.key beside it")
-            _show(context, path, os.path.join(folder, f"{stem}.key"))
+            if as_client:
+                _show(context, path, os.path.join(folder, f"{stem}.key"))
         elif extension == ".key" and f"{stem}.cert" not in names:
             raise InvalidError(f"certs.d: {path} has no {stem}.cert beside it")

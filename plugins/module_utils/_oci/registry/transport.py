@@ -177,7 +177,8 @@ class Transport:
         if origin_of(url) == self._origin:
             context = ssl_context(self._host, self._options)
         else:
-            context = ssl_context(host_of(url), dataclasses.replace(self._options, client_cert=None, client_key=None))
+            # No client certificate of certs.d either: the registry may not choose to whom we are known.
+            context = ssl_context(host_of(url), self._options, as_client=False)
         return _for_address(context, url)
 
     def _translated(self, error: Exception, url: str) -> TransportError:

@@ -44,6 +44,26 @@ def _evil() -> t.Iterator[fake.FakeRegistry]:
     evil.close()
 
 
+def test_half_a_secret_is_not_shown_either(registry: fake.FakeRegistry) -> None:
+    registry.basic = "user:the-password"
+    repository = fake.Harness(registry, **LOGIN).repository()
+    repository.resolve("v1")
+    body = b'{"errors":[{"code":"DENIED","detail":"' + b"x" * 290 + b'the-password"}]}'
+    registry.fault("GET", "/blobs/", fake.answer(403, {"Content-Type": "application/json"}, body))
+    with pytest.raises(RegistryError, match="403.*DENIED.*xxx") as caught:
+        repository.fetch_bytes(LAYER)
+    assert "the-" not in str(caught.value)
+
+
+def test_the_query_of_any_redirect_is_a_secret(registry: fake.FakeRegistry) -> None:
+    where = f"/v2/team/app/blobs/{LAYER.digest}?signature=a-signature-of-the-registry"
+    registry.fault("GET", "/blobs/", fake.answer(307, {"Location": where}))
+    registry.fault("GET", "signature=", fake.answer(403, {"Content-Type": "text/plain"}, b"bad a-signature-of-the-registry"))
+    with pytest.raises(RegistryError, match="403 Forbidden .bad [*]{3}") as caught:
+        fake.Harness(registry).repository().fetch_bytes(LAYER)
+    assert "a-signature" not in str(caught.value)
+
+
 class TestBasic:
     def test_is_answered_once_and_then_sent_at_once(self, registry: fake.FakeRegistry) -> None:
         registry.basic = "user:the-password"

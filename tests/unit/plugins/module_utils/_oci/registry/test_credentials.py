@@ -161,6 +161,7 @@ class TestEntries:
             '{"auths":{"reg.example.com:5000":{"auth":"bmVlZGxl"}}}',
             '{"auths":{"reg.example.com:5000":{"auth":"Om5lZWRsZQ=="}}}',
             '{"auths":{"reg.example.com:5000":"needle"}}',
+            '{"auths":{"reg.example.com:5000":{"registrytoken":"needle\\nX-Header: needle"}}}',
             '{"auths":{"reg.example.com:5000":{"password":["needle"]}}}',
             '{"auths":["needle"]}',
             '{"auths":{"needle":',
@@ -230,7 +231,48 @@ class TestHelpers:
         with pytest.raises(InvalidError, match="gave no answer"):
             look()
 
-    @pytest.mark.parametrize("name", ["../evil", "a/b", "a b", "", "x\n", "absent-helper"])
+    def test_what_a_hanging_helper_started_is_ended_with_it(
+        self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        make_helper(tmp_path, monkeypatch, "fake", f"exec 3>'{pipe}'; sleep 60 & sleep 60")
+        write(home / ".docker" / "config.json", credsStore="fake")
+        monkeypatch.setattr(helper, "_SECONDS", 2)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        with pytest.raises(InvalidError, match="gave no answer"):
+            look()
+        # It ends when nobody has it open for writing any more.
+        os.set_blocking(reader, True)
+        assert os.read(reader, 1) == b""
+        os.close(reader)
+
+    def test_one_that_never_stops_talking_is_ended(
+        self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_helper(tmp_path, monkeypatch, "fake", "exec cat /dev/zero")
+        write(home / ".docker" / "config.json", credsStore="fake", auths={APP.registry: entry()})
+        with pytest.raises(InvalidError, match="more than 1048576 bytes"):
+            look()
+
+    def test_what_it_is_told(self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        body = f"echo \"$@\" > '{tmp_path}/told'; env >> '{tmp_path}/told'; {self.ANSWER}"
+        make_helper(tmp_path, monkeypatch, "fake", body)
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"other.example.com": entry("u", "needle")}}))
+        write(home / ".docker" / "config.json", credHelpers={APP.registry: "fake"})
+        assert look() == Credential(f"asked for {APP.registry}", "s")
+        told = (tmp_path / "told").read_text()
+        assert told.startswith("get\n") and "HOME=" in told
+        assert "needle" not in told and entry("u", "needle")["auth"] not in told
+
+    @pytest.mark.parametrize("server", ["a\nb", "", "a b", "a\0b", "\x1b[2J"])
+    def test_names_of_servers(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+        make_helper(tmp_path, monkeypatch, "fake", self.ANSWER)
+        with pytest.raises(InvalidError, match="not the name of a server") as caught:
+            helper.ask_helper("fake", server)
+        assert str(caught.value).isprintable()
+
+    @pytest.mark.parametrize("name", ["../evil", "a/b", "a b", "", "x\n", "x\0", "$(id)", "a;b", "*", "absent-helper"])
     def test_names(self, home: pathlib.Path, name: str) -> None:
         write(home / ".docker" / "config.json", credHelpers={APP.registry: name}, auths={})
         if name:

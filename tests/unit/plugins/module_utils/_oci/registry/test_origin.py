@@ -16,6 +16,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin im
     quoted,
     resolve,
     same_origin,
+    secrets,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.proxies import proxy_for
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import LONGEST_WAIT, Patience, retry_after
@@ -85,6 +86,13 @@ def test_redaction() -> None:
     assert secrets.redact("abc") == "abc"
     assert secrets.redact("see https://u:p@h.example.com/a?token=1#x or so") == "see https://h.example.com/a or so"
     assert secrets.redact("Authorization: Bearer eyJhbGciOi.x_-y basic dXNlcjpw") == "Authorization: Bearer *** basic ***"
+
+
+def test_redaction_of_a_text_that_was_folded_or_encoded_otherwise() -> None:
+    secrets.add("folded  or\tnot/so")
+    assert quoted("you sent folded  or\tnot/so here") == "you sent *** here"
+    assert quoted("you sent folded or\r\n not/so here") == "you sent *** here"
+    assert quoted("you sent folded%20%20or%09not%2fso here") == "you sent *** here"
 
 
 def test_redaction_of_a_long_text_is_quick_and_cuts_no_secret_in_half() -> None:

@@ -205,6 +205,15 @@ def test_a_proxy_that_fails_does_not_show_its_password(monkeypatch: pytest.Monke
     assert "proxy-password" not in str(caught.value)
 
 
+@pytest.mark.parametrize("proxy", ["http://[needle", "http://user:needle@[::1", "http://user:needle@host:port"])
+def test_a_proxy_that_is_none_is_an_error_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    registry = type("Registry", (), {"host": "registry.invalid:5000"})
+    with pytest.raises(TransportError) as caught:
+        fake.Harness(registry, retries=0).repository().fetch_bytes(LAYER)
+    assert "needle" not in str(caught.value)
+
+
 @pytest.fixture(name="pki", scope="module")
 def _pki(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """ca.pem, and a key and certificate for 127.0.0.1, localhost and registry.invalid, which is the client's as well."""
@@ -308,6 +317,40 @@ class TestTls:
         assert shown == [True, False]
         registry.close()
         other.close()
+
+    def test_a_client_certificate_of_certs_d_is_not_shown_where_the_registry_leads(
+        self, pki: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shown: t.List[bool] = []
+
+        def look(handler: fake.Handler) -> None:
+            shown.append(bool(handler.connection.getpeercert()))
+            handler.respond()
+
+        registry, other = self._serve(pki, wants_certificate=True), self._serve(pki, wants_certificate=True)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        for host in (registry.host, other.host):
+            folder = tmp_path / "containers" / "certs.d" / host
+            folder.mkdir(parents=True)
+            for name, file in (("ca.crt", "ca.pem"), ("own.cert", "cert.pem"), ("own.key", "key.pem")):
+                shutil.copy(pki / file, folder / name)
+        registry.fault("GET", "", look)
+        registry.fault("GET", "", fake.answer(302, {"Location": f"{other.url}/v2/team/app/blobs/{LAYER.digest}"}))
+        other.fault("GET", "", look)
+        repository = fake.Harness(registry, plain_http=False).repository()
+        assert repository.fetch_bytes(LAYER) == BLOB
+        assert repository.fetch_bytes(LAYER) == BLOB
+        assert fake.Harness(other, plain_http=False).repository().fetch_bytes(LAYER) == BLOB
+        assert shown == [True, False]
+        registry.close()
+        other.close()
+
+    def test_the_environment_cannot_have_the_keys_written(
+        self, secure: fake.FakeRegistry, pki: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+        assert fake.Harness(secure, plain_http=False, ca_path=str(pki / "ca.pem")).repository().fetch_bytes(LAYER) == BLOB
+        assert not (tmp_path / "keys").exists() or "SECRET" not in (tmp_path / "keys").read_text()
 
     def test_through_a_proxy(self, secure: fake.FakeRegistry, pki: pathlib.Path, proxy: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:proxy-password@127.0.0.1:{proxy.port}")
