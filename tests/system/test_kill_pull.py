@@ -42,8 +42,10 @@ def tree(root: pathlib.Path) -> Tree:
     }
 
 
-def pull(source: MemorySource, root: Descriptor, dest: pathlib.Path, prune: bool = False) -> None:
-    receipt = Receipt(str(dest), pytest.fail)
+def pull(
+    source: MemorySource, root: Descriptor, dest: pathlib.Path, prune: bool = False, warn: t.Callable[[str], None] = pytest.fail
+) -> None:
+    receipt = Receipt(str(dest), warn)
     written, pruned = Written(receipt, "memory"), PrunePlan()
     selection, destination, limits = select(source, root, receipt), Destination(str(dest)), Limits()
     with FolderBlobs(source, destination, receipt, limits, keep=True) as blobs:

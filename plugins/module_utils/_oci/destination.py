@@ -113,7 +113,7 @@ class Destination:
         """Make the folder when it is missing, and keep other pulls out of it."""
         with located(self.location), storage_errors(f"making the folder {self.path}"):
             os.makedirs(self.path, exist_ok=True)
-        with located(self.location), folder(self.path) as root, locked(root, self.path):
+        with located(self.location), storage_errors(f"writing into {self.path}"), folder(self.path) as root, locked(root, self.path):
             yield
 
     def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:

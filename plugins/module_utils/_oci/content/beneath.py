@@ -127,7 +127,8 @@ def _step(parent: int, part: str, shown: str, create_mode: t.Optional[int]) -> i
     except FileNotFoundError as error:
         raise NotFoundError(f"no such folder: {shown}") from error
     except OSError as error:
-        if stat_beneath(parent, part) is None:
+        found = stat_beneath(parent, part)
+        if found is None or stat.S_ISDIR(found.st_mode):
             raise
         raise InvalidError(f"{shown} is a link or not a folder") from error
 

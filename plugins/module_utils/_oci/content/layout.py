@@ -122,6 +122,7 @@ class Layout(IndexedStore):
 
     def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
         with folder(self.path) as root, locked(root, self.path):
+            sweep(root)
             old = self._read_index(root)
             self._index = change(old)
             if self._index is not old:
