@@ -15,7 +15,8 @@ from .errors import InvalidError
 MAX_DOCUMENT = 4 * 1024 * 1024  # distribution-spec: registries accept manifests of at least 4 MiB; clients cap there
 MAX_DEPTH = 64
 _MAX_NUMBER = 32  # characters; int64 has 20
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A string without an end goes to the end of the text: were it no token, each of its quotes would be tried as the start of another.
+_TOKENS = re.compile(r'"(?:[^"\\]+|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _GO_ESCAPED = re.compile("[<>&\u2028\u2029]")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
