@@ -79,7 +79,7 @@ class LayoutIndex:
         """The one manifest of an index that has just one. Raises NotFoundError, InvalidError."""
         if not self.entries:
             raise NotFoundError("the layout is empty")
-        digests = {entry.get("digest") for entry in self.entries}
+        digests = {str(entry.get("digest")) for entry in self.entries}
         if len(digests) > 1:
             raise InvalidError(f"the layout has {len(digests)} manifests: say which ref is meant ({self._known_names()})")
         return self._one(self.entries, "the layout")

@@ -81,7 +81,7 @@ def _pax_records(pax: t.Mapping[str, str]) -> bytes:
 
 
 def _pax_record(key: str, value: str) -> bytes:
-    rest = b" " + key.encode("utf-8") + b"=" + value.encode("utf-8", "surrogateescape") + b"\n"
+    rest = b" " + key.encode("utf-8", "surrogateescape") + b"=" + value.encode("utf-8", "surrogateescape") + b"\n"
     length = len(rest)
     while length != len(rest) + len(str(length)):
         length = len(rest) + len(str(length))

@@ -178,7 +178,7 @@ def test_a_lost_or_damaged_result_is_built_again(
     assert lost["changed"] and lost["reasons"] == [f"the result is not there: {place}"]
 
 
-def test_another_result_in_its_place(run: Run, arguments: Arguments, docker: FakeDocker, results: Results, tmp_path: pathlib.Path) -> None:
+def test_another_result_there(run: Run, arguments: Arguments, docker: FakeDocker, results: Results, tmp_path: pathlib.Path) -> None:
     first = run.done(arguments)
     (tmp_path / "out" / "hello.tar").write_bytes(results.tar("two").read_bytes())
     assert "is another than the last build's" in run.done(arguments, check=True)["reasons"][0]

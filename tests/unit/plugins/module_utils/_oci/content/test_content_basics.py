@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import typing as t
 
 import pytest
@@ -348,6 +349,19 @@ class TestTar:
         header = tar._ustar(b"x", b"", tar.Entry("x", "x"), {"size": len(body), "uid": 0, "gid": 0, "mtime": 0})
         with pytest.raises(InvalidError):
             read_all(header + body + bytes(tar.padding(len(body))) + encoded([tar.Entry("a")]))
+
+    def test_a_pax_header_of_many_records_is_read_once(self) -> None:
+        """Threat row 17: each of 170,000 records was cut off what follows it, which took a minute."""
+        body = b"6 a=b\n" * (1024 * 1024 // 6)
+        header = tar._ustar(b"x", b"", tar.Entry("x", "x"), {"size": len(body), "uid": 0, "gid": 0, "mtime": 0})
+        start = time.process_time()
+        ((entry, _content),) = read_all(header + body + bytes(tar.padding(len(body))) + tar.encode(tar.Entry("a")))
+        assert entry.pax == {"a": "b"} and time.process_time() - start < 5
+
+    def test_a_pax_key_may_have_any_bytes(self) -> None:
+        key = "SCHILY.xattr.user.\udca2"
+        ((entry, _content),) = read_all(tar.encode(tar.Entry("a", pax={key: "x"})))
+        assert entry.pax == {key: "x"}
 
     def test_broken_headers(self) -> None:
         good = encoded([tar.Entry("a")])

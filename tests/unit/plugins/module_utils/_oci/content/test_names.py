@@ -82,6 +82,13 @@ def test_the_only_manifest_needs_no_name() -> None:
         index(entry(A, "v1"), entry(B, "v2")).only()
 
 
+def test_a_digest_that_is_none() -> None:
+    """Found by fuzzing: it was a key of a set, whatever it was."""
+    for digest in ({}, [], None, 1):
+        with pytest.raises(InvalidError, match="not a digest"):
+            index({**entry(A), "digest": digest}).only()
+
+
 def test_names_are_sorted_in() -> None:
     one = LayoutIndex().tagged(A, ["b"]).tagged(B, ["a"]).tagged(A, ["c"])
     other = LayoutIndex().tagged(A, ["c", "b"]).tagged(B, ["a"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import pathlib
+import time
 import tracemalloc
 import typing as t
 
@@ -123,6 +124,14 @@ class TestStrictJson:
             strictjson.loads(b'"abc"', "x", 4)
         with pytest.raises(InvalidError, match="not a JSON object"):
             strictjson.load_object(b"[]", "x")
+
+    @pytest.mark.parametrize("data", [b'"' + b'\\"' * 1_000_000, b'"\\', b'["a\\', b'{"a": "b'], ids=["quotes", "escape", "list", "object"])
+    def test_a_string_without_an_end_is_read_once(self, data: bytes) -> None:
+        """Threat row 25: each of its escaped quotes was tried as the start of another string, for hours."""
+        start = time.process_time()
+        with pytest.raises(InvalidError, match="not valid JSON"):
+            strictjson.loads(data, "x")
+        assert time.process_time() - start < 5
 
     def test_it_is_written_as_go_does(self) -> None:
         assert strictjson.dumps({"b": "<&>\u2028é", "a": 1}) == '{"b":"\\u003c\\u0026\\u003e\\u2028é","a":1}'.encode()

@@ -1,0 +1,99 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""oci_layout_build as Ansible runs it: indexes out of options, refs that go, options that do not go together."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import platform_of
+from ansible_collections.lading.oci.plugins.modules import oci_layout_build
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
+from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Run
+
+Arguments = t.Dict[str, t.Any]
+
+
+@pytest.fixture(name="run")
+def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return Run(oci_layout_build.main, capsys)
+
+
+@pytest.fixture(name="arguments")
+def _arguments(tmp_path: pathlib.Path) -> Arguments:
+    images = Images(tmp_path / "images")
+    for platform in ("amd64", "arm64"):
+        images.image(tar_of(a=platform), platform=f"linux/{platform}", tags=[platform])
+    return {"path": str(tmp_path / "out"), "tag": "v1", "manifests": [{"src": f"oci:{tmp_path}/images:amd64"}]}
+
+
+def platforms(path: pathlib.Path) -> t.List[str]:
+    store = Layout(str(path))
+    root = store.resolve("v1")
+    return [str(platform_of(desc)) for desc in manifest.parse(root, store.fetch_bytes(root)).manifests]
+
+
+def test_an_index_of_images(run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    planned = run.done(arguments, check=True)
+    assert planned["changed"] and not (tmp_path / "out").exists()
+    done = run.done({**arguments, "created": "2026-11-23T20:51:00Z", "annotations": {"a": "b"}})
+    assert done["changed"] and platforms(tmp_path / "out") == ["linux/amd64"]
+    store = Layout(str(tmp_path / "out"))
+    found = manifest.parse(store.resolve("v1"), store.fetch_bytes(store.resolve("v1")))
+    assert found.annotations == {"a": "b", "org.opencontainers.image.created": "2026-11-23T20:51:00Z"}
+
+
+def test_append_and_remove(run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    run.done(arguments)
+    more = {**arguments, "append": True, "manifests": [{"src": f"oci:{tmp_path}/images:arm64", "annotations": {"x": "y"}}]}
+    assert run.done(more)["changed"] and platforms(tmp_path / "out") == ["linux/amd64", "linux/arm64"]
+    assert not run.done(more)["changed"]
+    less = {**arguments, "append": True, "manifests": [{"state": "absent", "platform": "linux/amd64"}]}
+    assert run.done(less)["changed"] and platforms(tmp_path / "out") == ["linux/arm64"]
+
+
+def test_a_ref_goes(run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    digest = run.done(arguments)["digest"]
+    gone = {"path": arguments["path"], "tag": "v1", "state": "absent"}
+    for check in (True, False):
+        result = run.done(gone, check)
+        assert result["changed"] and result["tags"] == {"v1": {"before": digest, "after": None}}
+        assert result["diff"]["after"] == "v1: absent\n"
+    assert not run.done(gone)["changed"] and Layout(str(tmp_path / "out")).names() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"manifests": [], "append": True}, "append keeps the other entries of an index"),
+        ({"files": [{"src": "/etc/hostname"}]}, "manifests makes an index, files an image or artifact"),
+        ({"platform": "linux/amd64"}, "manifests makes an index, platform an image or artifact"),
+        ({"manifests": [{"src": "oci:/x:v1", "platform": "nothing"}]}, "not a platform"),
+        ({"manifests": [{"src": "oci:/x:v1", "nested": True, "platform": "linux/arm"}]}, "nested takes an index as a whole"),
+        ({"manifests": [{"state": "absent", "platform": "linux/arm"}]}, "it needs append"),
+        ({"manifests": [{"src": "oci:/x:v1", "annotations": {"a": 1}}]}, "manifests[0].annotations: the value of 'a' is 1"),
+        ({"artifact_type": "none"}, "artifact_type"),
+        ({"created": "yesterday"}, "created is 'yesterday'"),
+        ({"manifests": [{"src": "oci:/no/such:v1"}]}, "source oci:/no/such"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_input_says_so(change: Arguments, says: str, run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> None:
+    assert says in run.failed({**arguments, **change})
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_and_an_artifact(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "hello.conf").write_text("x")
+    image = {"path": str(tmp_path / "out"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(tmp_path / "hello.conf")}]}
+    assert run.done({**image, "config": {"cmd": ["/bin/hello"], "env": {"A": "b"}}})["changed"]
+    artifact = {"path": str(tmp_path / "out"), "tag": "v2", "artifact_type": "a/b", "files": [{"src": str(tmp_path / "hello.conf")}]}
+    assert run.done(artifact)["changed"] and not run.done(artifact)["changed"]
+    assert Layout(str(tmp_path / "out")).names() == ["v1", "v2"]
