@@ -15,7 +15,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from .content.store import Fetcher, Incoming, Named, Opener, Source, Target, VerifyingReader, again_on_mismatch, bytes_opener
+from .content.store import Fetcher, Incoming, Named, Opener, Prefix, Source, Target, VerifyingReader, again_on_mismatch, bytes_opener
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
@@ -257,7 +257,7 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
             if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
             else:
-                opener = _stoppable(src, desc, stop)
+                opener = stoppable(src, desc, stop)
                 again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
         except BaseException:
             stop.set()
@@ -288,9 +288,11 @@ def run_all(work: t.Callable[[Item], None], items: t.Sequence[Item], concurrency
         raise error
 
 
-def _stoppable(src: Fetcher, desc: Descriptor, stop: threading.Event) -> Opener:
-    def opener() -> VerifyingReader:
-        reader = src.fetch(desc)
+def stoppable(src: Fetcher, desc: Descriptor, stop: t.Optional[threading.Event]) -> Opener:
+    """The content, whose reading ends when ``stop`` is set."""
+
+    def opener(have: t.Optional[Prefix] = None) -> VerifyingReader:
+        reader = src.fetch(desc, have)
         reader.stop = stop
         return reader
 

@@ -19,17 +19,18 @@ from .content.beneath import (
     default_mode,
     folder,
     folder_beneath,
+    nearest,
     open_beneath,
     remove_empty,
     remove_file,
     replace_link,
-    scratch_file,
     second_name,
     stat_beneath,
     sweep,
 )
 from .content.lock import locked
-from .content.store import CHUNK, VerifyingReader
+from .content.partial import BlobFile, ScratchFile, is_kept, partial_name
+from .content.store import CHUNK, Opener, VerifyingReader
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, located, storage_errors
@@ -114,7 +115,20 @@ class Destination:
         with located(self.location), storage_errors(f"making the folder {self.path}"):
             os.makedirs(self.path, exist_ok=True)
         with located(self.location), storage_errors(f"writing into {self.path}"), folder(self.path) as root, locked(root, self.path):
-            yield
+            try:
+                yield
+            except BaseException as error:
+                if not is_kept(error):
+                    with contextlib.suppress(NotFoundError, InvalidError, OSError):
+                        self._sweep_partials(root)
+                raise
+            self._sweep_partials(root)
+
+    def _sweep_partials(self, root: int) -> None:
+        """Nothing is to be gone on with: what cut pulls left goes too."""
+        for parts in sorted(self._swept):
+            with contextlib.suppress(NotFoundError), folder_beneath(root, parts) as parent:
+                sweep(parent)
 
     def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
         """Put a whole new file there; missing folders are made. ``content`` is verified when it ends without an error.
@@ -123,15 +137,25 @@ class Destination:
         less the umask.
         """
         with self._doing("writing", parts), self._parent(parts) as parent, NewFile(parent) as new:
-            old = stat_beneath(parent, parts[-1])
             for chunk in content:
                 new.write(chunk)
-            new.mode = self._mode_for(old, mode)
-            if old is not None and stat.S_ISREG(old.st_mode):
-                with contextlib.suppress(PermissionError):
-                    os.fchown(new.fd, old.st_uid, old.st_gid)
-            self._keep(parent, parts, old)
-            new.commit(parts[-1])
+            self._commit(new, parent, parts, mode)
+
+    def fetch_file(self, parts: Parts, desc: Descriptor, content: Opener) -> None:
+        """As ``write_file``, of a blob: what a cut pull has brought of it is gone on with."""
+        where = os.path.join(self.path, *parts[:-1])
+        with self._doing("writing", parts), self._parent(parts) as parent, BlobFile(parent, desc, where=where) as new:
+            new.fill(content)
+            self._commit(new, parent, parts, None)
+
+    def _commit(self, new: NewFile, parent: int, parts: Parts, mode: t.Optional[int]) -> None:
+        old = stat_beneath(parent, parts[-1])
+        new.mode = self._mode_for(old, mode)
+        if old is not None and stat.S_ISREG(old.st_mode):
+            with contextlib.suppress(PermissionError):
+                os.fchown(new.fd, old.st_uid, old.st_gid)
+        self._keep(parent, parts, old)
+        new.commit(parts[-1])
 
     def _mode_for(self, old: t.Optional[os.stat_result], mode: t.Optional[int]) -> int:
         if self._mode is not None:
@@ -188,10 +212,22 @@ class Destination:
         with self._doing("changing the mode of", parts), folder(self.path) as root, open_beneath(root, parts) as file:
             os.fchmod(file.fileno(), default_mode(mode))
 
-    def scratch(self) -> t.BinaryIO:
-        """A file without a name, in this folder or, while that does not exist, in the nearest one above."""
+    def scratch(self, desc: Descriptor) -> ScratchFile:
+        """A file for a blob that is unpacked from it, in this folder or, while that does not exist, in the nearest one above."""
+        return self._scratch(desc, self.path)
+
+    def scratch_beside(self, desc: Descriptor) -> ScratchFile:
+        """As ``scratch``, but what the next run may go on from is in the folder above: the times of this one are part of the content."""
+        return self._scratch(desc, os.path.dirname(self.path))
+
+    def _scratch(self, desc: Descriptor, path: str) -> ScratchFile:
         with located(self.location), storage_errors(f"making a temporary file for {self.path}"):
-            return scratch_file(self.path)
+            where = _where_kept(path, partial_name(desc))
+            if not os.access(where, os.W_OK) or os.stat(where).st_dev != os.stat(nearest(self.path)).st_dev:
+                return ScratchFile(None, desc, where, self.path)
+            with folder(where) as parent:
+                sweep(parent, partials=False)
+                return ScratchFile(parent, desc, where, self.path)
 
     @contextlib.contextmanager
     def _parent(self, parts: Parts) -> t.Iterator[int]:
@@ -205,12 +241,22 @@ class Destination:
             if parts in self._swept:
                 return
             self._swept.add(parts)
-            sweep(parent)
+            sweep(parent, partials=False)
 
     @contextlib.contextmanager
     def _doing(self, what: str, parts: Parts) -> t.Iterator[None]:
         with located(self.location), storage_errors(f"{what} {'/'.join(parts)}"):
             yield
+
+
+def _where_kept(path: str, name: str) -> str:
+    """The folder above or at ``path`` in which a cut pull left ``name``, for the folders below may be newer; else the nearest one."""
+    path = above = nearest(path)
+    while not os.path.lexists(os.path.join(above, name)):
+        if above == os.path.dirname(above):
+            return path
+        above = os.path.dirname(above)
+    return above
 
 
 def refuse_folder(found: Found, parts: Parts, location: str) -> None:

@@ -10,7 +10,9 @@ import contextlib
 import threading
 import typing as t
 
-from .content.store import Fetcher, VerifyingReader
+from .content.partial import ScratchFile
+from .content.store import Fetcher
+from .copy import stoppable
 from .destination import Destination
 from .listing import Listing, read_listing
 from .plaintar import Limits
@@ -23,7 +25,8 @@ from .spec.errors import located, storage_errors
 class FolderBlobs:
     """Fetches each folder layer once at most; ``fetched`` says which. Closing it lets the fetched content go.
 
-    With ``keep`` content is kept for ``open``, in a file without a name; without it nothing is written anywhere (check mode).
+    With ``keep`` content is kept for ``content``, in a file that goes with this object, or stays for the next run where a broken
+    connection ends this one; without it nothing is written anywhere (check mode).
     """
 
     def __init__(self, src: Fetcher, destination: Destination, receipt: Receipt, limits: Limits, keep: bool) -> None:
@@ -32,7 +35,7 @@ class FolderBlobs:
         self._receipt = receipt
         self._limits = limits
         self._keep = keep
-        self._files: t.Dict[Item, t.BinaryIO] = {}
+        self._files: t.Dict[Item, ScratchFile] = {}
         self.listings: t.Dict[t.Tuple[Descriptor, str], Listing] = {}
         self.fetched: t.Dict[Item, Descriptor] = {}
 
@@ -48,38 +51,39 @@ class FolderBlobs:
 
     def read(self, item: Item, stop: t.Optional[threading.Event] = None) -> Listing:
         """Fetch and list the layer. Raises InvalidError for content that is not to be unpacked: nothing of it was written."""
-        with reading(self._src, item.title), self._src.fetch(item.desc) as reader:
-            self.fetched[item] = item.desc
-            reader.stop = stop
-            stream = self._kept(item, reader) if self._keep else reader
-            listing = read_listing(stream, item.desc, item.parts, self._limits)
+        with reading(self._src, item.title):
+            if self._keep:
+                self._fetch(item, stop)
+                listing = read_listing(self._files[item].from_start(), item.desc, item.parts, self._limits)
+            else:
+                with self._src.fetch(item.desc) as reader:
+                    self.fetched[item] = item.desc
+                    listing = read_listing(reader, item.desc, item.parts, self._limits)
         self.listings[item.desc, item.title] = listing
         return listing
 
-    def _kept(self, item: Item, reader: VerifyingReader) -> t.BinaryIO:
-        file = self._files[item] = self._destination.scratch()
+    def _fetch(self, item: Item, stop: t.Optional[threading.Event]) -> None:
+        file = self._files[item] = self._destination.scratch(item.desc)
         with located(self._destination.location), storage_errors(f"writing a temporary file for {item.title}"):
-            for chunk in reader.chunks():
-                file.write(chunk)
-            file.flush()
-        return self._rewound(item)
+            file.fill(stoppable(self._src, item.desc, stop))
+        self.fetched[item] = item.desc
 
     def content(self, item: Item) -> t.Optional[t.BinaryIO]:
         """The fetched blob from its start, or None when it was not fetched."""
-        return self._rewound(item) if item in self._files else None
+        return self._files[item].from_start() if item in self._files else None
 
-    def _rewound(self, item: Item) -> t.BinaryIO:
-        self._files[item].seek(0)
-        return self._files[item]
-
-    def close(self) -> None:
+    def forget(self) -> None:
+        """What was fetched is unpacked: no later run needs it."""
         for file in self._files.values():
-            # What a full disk left in the buffer is not needed any more.
+            file.forget()
+
+    def close(self, error: t.Optional[BaseException] = None) -> None:
+        for file in self._files.values():
             with contextlib.suppress(OSError):
-                file.close()
+                file.end(error)
 
     def __enter__(self) -> FolderBlobs:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    def __exit__(self, *exc: t.Any) -> None:
+        self.close(exc[1])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from .content import tar
 from .content.beneath import default_mode
 from .content.store import CHUNK, Fetcher, again_on_mismatch
-from .copy import Stats, run_all
+from .copy import Stats, run_all, stoppable
 from .destination import Destination, Found, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member, contents
@@ -180,6 +180,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
         pull.announce(pull, plan)
         jobs = [*_file_jobs(pull, plan, stop), *_folder_jobs(pull, plan)]
         run_all(_stopping(stop, lambda job: job()), jobs, concurrency, stop)
+        pull.blobs.forget()
     return plan
 
 
@@ -220,9 +221,8 @@ def _write_files(pull: Pull, items: t.Sequence[Item], stop: threading.Event) -> 
     first, *others = items
 
     def write() -> None:
-        with reading(pull.src, first.title), pull.src.fetch(first.desc) as reader:
-            reader.stop = stop
-            pull.destination.write_file(first.parts, reader.chunks())
+        with reading(pull.src, first.title):
+            pull.destination.fetch_file(first.parts, first.desc, stoppable(pull.src, first.desc, stop))
 
     again_on_mismatch(pull.src.origin(first.desc).remote, write)
     for item in others:

@@ -21,10 +21,11 @@ from ..spec.errors import InvalidError, NotFoundError, StorageError
 from ..spec.strictjson import MAX_DOCUMENT
 from . import tar
 from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
-from .beneath import NewFile, default_mode, folder, sweep
+from .beneath import default_mode, folder, sweep
 from .codec import NONE
 from .lock import locked_file
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
+from .partial import WORTH, PartialFile, fill, held_bytes, partial_tar_name
 from .store import CHUNK, Incoming, Opener, RawReader, bytes_opener
 
 _FOLDER_PERMISSIONS, _FILE_PERMISSIONS = 0o755, 0o644
@@ -82,7 +83,7 @@ class Archive(IndexedStore):
         parent = os.path.dirname(self.path)
         os.makedirs(parent, exist_ok=True)
         with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
-            sweep(parent_fd)
+            sweep(parent_fd, partials=False)
             old = self._reopened()
             new_index = self._read_index(old) if old else LayoutIndex()
             for root, references in incoming.roots:
@@ -90,13 +91,13 @@ class Archive(IndexedStore):
             roots = [named.root for named in incoming.roots]
             blobs = self._blobs_after(old, new_index, [*roots, *incoming.kept, *incoming.missing])
             _check_kept(incoming, blobs)
-            with _Writer(parent_fd, old, blobs, incoming.missing, incoming.damaged) as writer:
+            with _Writer(parent_fd, self.path, old, blobs, incoming.missing, incoming.damaged) as writer:
                 self._writer = writer
                 try:
                     yield
                 finally:
                     self._writer = None
-                writer.finish(os.path.basename(self.path), new_index)
+                writer.finish(new_index)
             self._reopened()
 
     def _reopened(self) -> t.Optional[ArchiveFile]:
@@ -134,7 +135,7 @@ class Archive(IndexedStore):
         """The blobs that they alone had kept go with them."""
         parent = os.path.dirname(self.path)
         with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
-            sweep(parent_fd)
+            sweep(parent_fd, partials=False)
             old = self._reopened()
             if old is None:
                 return
@@ -142,17 +143,21 @@ class Archive(IndexedStore):
             changed = index.untagged(*references)
             if changed is index:
                 return
-            with _Writer(parent_fd, old, self._blobs_after(old, changed, []), ()) as writer:
-                writer.finish(os.path.basename(self.path), changed)
+            with _Writer(parent_fd, self.path, old, self._blobs_after(old, changed, []), ()) as writer:
+                writer.finish(changed)
             self._reopened()
 
 
 class _Writer:
-    """One new tar: every member's place is fixed at the start, its content comes in any order, the name at the end."""
+    """One new tar: every member's place is fixed at the start, its content comes in any order, the name at the end.
+
+    A tar that was cut is gone on with when all its members are at the same places: it is the same file, so it takes no more room.
+    """
 
     def __init__(
         self,
         parent_fd: int,
+        path: str,
         old: t.Optional[ArchiveFile],
         keep: t.Set[str],
         missing: t.Sequence[Descriptor],
@@ -162,17 +167,21 @@ class _Writer:
         self._damaged = damaged
         self._awaited: t.Dict[str, Descriptor] = {}
         self._offsets: t.Dict[str, int] = {}
+        self._held: t.Dict[str, int] = {}
         self._lock = threading.Lock()
-        self._file = NewFile(parent_fd, _mode_of(old))
+        self._folder, self._name = os.path.split(path)
+        self._headers: t.List[t.Tuple[int, bytes]] = []
+        self._end = 0
+        self._lay_out(keep, {_blob_name(desc.digest): desc for desc in missing})
+        self._file = _PartialTar(parent_fd, self._folder, self._name, _mode_of(old), self._regions())
         try:
-            self._lay_out(keep, {_blob_name(desc.digest): desc for desc in missing})
+            self._begin()
         except BaseException:
             self._file.close()
             raise
 
     def _lay_out(self, keep: t.Set[str], missing: t.Dict[str, Descriptor]) -> None:
         self._awaited = {name: desc for name, desc in missing.items() if name not in keep or self._is_damaged(name, desc)}
-        self._end = 0
         self._append(tar.Entry(OCI_LAYOUT_FILE, size=len(OCI_LAYOUT), mode=_FILE_PERMISSIONS), OCI_LAYOUT)
         names = sorted(keep | set(missing))
         for name in sorted({BLOBS, *(name.rpartition("/")[0] for name in names)}):
@@ -193,20 +202,32 @@ class _Writer:
 
     def _reserve(self, name: str) -> None:
         desc = self._awaited.get(name)
-        if desc is None:
-            size = t.cast(ArchiveFile, self._old).members[name].size
-            self._offsets[name] = self._append(tar.Entry(name, size=size, mode=_FILE_PERMISSIONS))
-            self._copy_old(name)
-        else:
-            self._offsets[name] = self._append(tar.Entry(name, size=desc.size, mode=_FILE_PERMISSIONS))
+        size = desc.size if desc is not None else t.cast(ArchiveFile, self._old).members[name].size
+        self._offsets[name] = self._append(tar.Entry(name, size=size, mode=_FILE_PERMISSIONS))
 
     def _append(self, entry: tar.Entry, content: bytes = b"") -> int:
-        """Write the header (and ``content``) at the end, leave room for the entry's size; the offset of the content."""
+        """Note the header (and ``content``) for the end, leave room for the entry's size; the offset of the content."""
         header = tar.encode(entry)
-        self._file.write_at(self._end, header + content)
+        self._headers.append((self._end, header + content))
         offset = self._end + len(header)
         self._end = offset + entry.size + tar.padding(entry.size)
         return offset
+
+    def _regions(self) -> t.List[t.Tuple[int, int]]:
+        """Where the awaited blobs will be: offset and size."""
+        return [(self._offsets[name], desc.size) for name, desc in self._awaited.items()]
+
+    def _begin(self) -> None:
+        """Everything that is known already. What was kept of an earlier run is taken over before anything is written."""
+        if self._file.reused and not self._file.has(self._headers):
+            os.ftruncate(self._file.fd, 0)
+        elif self._file.reused:
+            self._held = {name: held_bytes(self._file.fd, self._offsets[name], desc.size) for name, desc in self._awaited.items()}
+        for offset, header in self._headers:
+            self._file.write_at(offset, header)
+        for name in self._offsets:
+            if name not in self._awaited:
+                self._copy_old(name)
 
     def _copy_old(self, name: str) -> None:
         reader, offset = t.cast(ArchiveFile, self._old).slice(name), self._offsets[name]
@@ -221,28 +242,43 @@ class _Writer:
             raise StorageError(f"{desc.digest} was not announced to the archive")
         if name not in self._awaited:
             return
-        offset = self._offsets[name]
-        with content() as reader:
-            for chunk in reader.chunks():
-                self._file.write_at(offset, chunk)
-                offset += len(chunk)
+        fill(self._file, self._offsets[name], self._held.get(name, 0), desc, content)
         with self._lock:
             self._awaited.pop(name, None)
 
-    def finish(self, name: str, index: LayoutIndex) -> None:
+    def finish(self, index: LayoutIndex) -> None:
         """index.json, the end records, and the tar's name. Raises StorageError when announced content has not come."""
         if self._awaited:
             raise StorageError(f"{len(self._awaited)} announced blobs were not written, {min(self._awaited)} among them")
         content = index.to_bytes()
+        # Behind the blobs nothing of an earlier run stays.
+        os.ftruncate(self._file.fd, self._end)
         self._append(tar.Entry(INDEX, size=len(content), mode=_FILE_PERMISSIONS), content)
+        self._file.write_at(*self._headers[-1])
         self._file.write_at(self._end, tar.END)
-        self._file.commit(name)
+        self._file.commit(self._name)
 
     def __enter__(self) -> _Writer:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self._file.close()
+    def __exit__(self, *exc: t.Any) -> None:
+        self._file.end(exc[1])
+
+
+class _PartialTar(PartialFile):
+    """The tar until it has its name. ``regions``: offset and size of what has to be fetched for it."""
+
+    def __init__(self, parent_fd: int, folder_path: str, name: str, mode: int, regions: t.Sequence[t.Tuple[int, int]]) -> None:
+        self._regions = regions
+        super().__init__(parent_fd, partial_tar_name(name), mode, where=folder_path)
+
+    def has(self, pieces: t.Sequence[t.Tuple[int, bytes]]) -> bool:
+        """Whether all the pieces stand at their offsets."""
+        return all(os.pread(self.fd, len(piece), offset) == piece for offset, piece in pieces)
+
+    def worth_keeping(self) -> bool:
+        """What was copied from the old tar is not: it is still there."""
+        return sum(held_bytes(self.fd, offset, size) for offset, size in self._regions) >= WORTH
 
 
 def _check_kept(incoming: Incoming, blobs: t.Set[str]) -> None:

@@ -19,11 +19,14 @@ import secrets
 import stat
 import tempfile
 import threading
+import time
 import typing as t
 
 from ..spec.errors import CancelledError, InvalidError, NotFoundError
 
 TEMP_PREFIX = ".lading-"
+PARTIAL_PREFIX = TEMP_PREFIX + "partial-"  # what a later run may go on from (partial.py)
+_PARTIAL_SECONDS = 7 * 24 * 3600.0  # after which nobody is expected to go on
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # EPERM also where the kernel protects other users' files from being linked to (fs.protected_hardlinks).
@@ -94,9 +97,14 @@ def scratch_file(path: str) -> t.BinaryIO:
 
     Whatever ends the process, nothing is left over.
     """
+    return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=nearest(path), prefix=TEMP_PREFIX))
+
+
+def nearest(path: str) -> str:
+    """The folder ``path`` or, while that does not exist, the nearest one above."""
     while not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
-    return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=path, prefix=TEMP_PREFIX))
+    return path
 
 
 @contextlib.contextmanager
@@ -185,11 +193,14 @@ class NewFile:
         self._parent = os.dup(parent)
         self._temp: t.Optional[str] = None
         try:
-            self._temp, self.fd = _create_locked(self._parent)
+            self._temp, self.fd = self._create()
         except BaseException:
             _temps.drop(self._parent)
             os.close(self._parent)
             raise
+
+    def _create(self) -> t.Tuple[t.Optional[str], int]:
+        return _create_locked(self._parent)
 
     @property
     def name(self) -> str:
@@ -237,7 +248,7 @@ class NewFile:
     def __enter__(self) -> NewFile:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, *_exc: t.Any) -> None:
         self.close()
 
 
@@ -326,11 +337,19 @@ def _create_locked(parent: int) -> t.Tuple[str, int]:
         os.close(descriptor)
 
 
-def sweep(parent: int) -> None:
-    """Remove temp files that killed writers left in the folder: those that nobody holds locked."""
+def sweep(parent: int, partials: bool = True) -> None:
+    """Remove temp files that killed writers left in the folder: those that nobody holds locked.
+
+    Without ``partials`` what a later run may go on from stays, unless it is a week old.
+    """
     for name in os.listdir(parent):
-        if name.startswith(TEMP_PREFIX):
+        if name.startswith(TEMP_PREFIX) and (partials or not name.startswith(PARTIAL_PREFIX) or _is_old(parent, name)):
             _sweep_one(parent, name)
+
+
+def _is_old(parent: int, name: str) -> bool:
+    found = stat_beneath(parent, name)
+    return found is not None and time.time() - found.st_mtime > _PARTIAL_SECONDS
 
 
 def _sweep_one(parent: int, name: str) -> None:
@@ -340,16 +359,30 @@ def _sweep_one(parent: int, name: str) -> None:
             os.unlink(name, dir_fd=parent)
         return
     try:
-        descriptor = os.open(name, _READ, dir_fd=parent)
+        remove_unless_held(parent, name)
     except OSError:
         # Gone meanwhile, or not a file of ours that we may open: not this sweep's to judge.
         return
+
+
+def remove_unless_held(parent: int, name: str) -> bool:
+    """Remove a regular file that nobody holds locked; False when it was left. Raises OSError.
+
+    Names of partial files come again: it is removed only while the name is still that of the file that was locked.
+    """
+    descriptor = os.open(name, _READ, dir_fd=parent)
     try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=parent)
+        opened = os.fstat(descriptor)
+        if not stat.S_ISREG(opened.st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = stat_beneath(parent, name)
+        if found is None or found.st_ino != opened.st_ino:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+        return True
     except BlockingIOError:
-        return
+        return False
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ import typing as t
 
 from ..spec.descriptor import Descriptor
 from ..spec.errors import InvalidError, NotFoundError
-from .store import Fetcher, RawReader, VerifyingReader
+from .store import Fetcher, Prefix, RawReader, VerifyingReader
 
 Opened = t.TypeVar("Opened")
 
@@ -21,14 +21,17 @@ class Chained(Fetcher):
     def __init__(self, stores: t.Sequence[Fetcher]) -> None:
         self._stores = tuple(stores)
 
-    def fetch(self, desc: Descriptor) -> VerifyingReader:
-        return self._first(desc, lambda store: store.fetch(desc))
+    def fetch(self, desc: Descriptor, have: t.Optional[Prefix] = None) -> VerifyingReader:
+        return self._first(desc, lambda store: store.fetch(desc, have))
 
     def _exists(self, desc: Descriptor) -> bool:
         return any(store.exists(desc) for store in self._stores)
 
     def _open(self, desc: Descriptor) -> RawReader:
         return self._first(desc, lambda store: store._open(desc))
+
+    def _open_at(self, desc: Descriptor, offset: int) -> RawReader:
+        return self._first(desc, lambda store: store._open_at(desc, offset))
 
     def _first(self, desc: Descriptor, opened: t.Callable[[Fetcher], Opened]) -> Opened:
         """Opening is asking: over the network one request, not two. Raises what the last store said when none has the content."""

@@ -4,7 +4,8 @@
 
 """An image layout in a folder (image-spec image-layout.md).
 
-Blobs are written once: temp file, fsync, rename. index.json is replaced last, under a lock, and only when it changes.
+Blobs are written once: temp file, fsync, rename; what a cut transfer has brought is gone on with. index.json is replaced last,
+under a lock, and only when it changes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
 from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
+from .partial import BlobFile, is_kept
 from .store import Incoming, Opener, RawReader, bytes_opener
 
 _INDEX, _OCI_LAYOUT_FILE, _BLOBS = "index.json", "oci-layout", "blobs"
@@ -78,14 +80,25 @@ class Layout(IndexedStore):
         self._damaged = incoming.damaged
         try:
             yield
+        except BaseException as error:
+            if not is_kept(error):
+                with contextlib.suppress(NotFoundError, OSError):
+                    self._sweep()
+            raise
         finally:
             self._damaged = frozenset()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Nothing is to be gone on with: what cut transfers left goes too."""
+        with folder(self.path) as root:
+            sweep(root)
 
     def _prepare(self) -> None:
         """Make the folder a layout, if it is none yet, and clear away what killed writers left."""
         os.makedirs(self.path, exist_ok=True)
         with folder(self.path) as root, locked(root, self.path):
-            sweep(root)
+            sweep(root, partials=False)
             try:
                 self._index = self._read_index(root)
             except NotFoundError:
@@ -98,9 +111,8 @@ class Layout(IndexedStore):
     def _push(self, desc: Descriptor, content: Opener) -> None:
         if self._exists(desc) and desc.digest not in self._damaged:
             return
-        with folder(self.path) as root, NewFile(root, default_mode()) as blob, content() as reader:
-            for chunk in reader.chunks():
-                blob.write(chunk)
+        with folder(self.path) as root, BlobFile(root, desc, default_mode(), self.path) as blob:
+            blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
                 blob.commit_into(blobs, desc.digest.encoded)
 

@@ -74,3 +74,6 @@ class Overlay(Fetcher):
     def _open(self, desc: Descriptor) -> RawReader:
         content = self._added.get(desc.digest)
         return content() if content is not None else self._base._open(desc)
+
+    def _open_at(self, desc: Descriptor, offset: int) -> RawReader:
+        return super()._open_at(desc, offset) if self.made(desc) else self._base._open_at(desc, offset)

@@ -35,19 +35,27 @@ class RawReader(t.Protocol):
     def close(self) -> None: ...
 
 
+class Prefix(t.NamedTuple):
+    """The first ``size`` bytes of content, which are at hand already: ``hash`` is a ``hashlib`` object that has read them."""
+
+    hash: t.Any
+    size: int
+
+
 class VerifyingReader:
     """Bytes that are checked against their descriptor while they are read.
 
     ``read`` raises MismatchError instead of returning the last bytes of content whose size or digest is wrong, and never hands
     out more than ``desc.size`` bytes. Content is verified once ``read`` has returned b'' or all ``desc.size`` bytes.
-    Setting the event ``stop`` ends the reading with CancelledError.
+    Setting the event ``stop`` ends the reading with CancelledError. With ``have``, ``raw`` begins behind those bytes; what is checked
+    is the whole.
     """
 
-    def __init__(self, desc: Descriptor, raw: RawReader, location: t.Optional[str] = None) -> None:
+    def __init__(self, desc: Descriptor, raw: RawReader, location: t.Optional[str] = None, have: t.Optional[Prefix] = None) -> None:
         self.desc = desc
         self._raw = raw
-        self._hash = desc.digest.hasher()
-        self._taken = 0
+        self._hash = have.hash.copy() if have is not None else desc.digest.hasher()
+        self._taken = have.size if have is not None else 0
         self._verified = False
         self._location = location
         self.stop: t.Optional[threading.Event] = None
@@ -123,8 +131,10 @@ def again_on_mismatch(remote: bool, work: t.Callable[[], Result], more: int = 1)
     return work()
 
 
-# Opens content from its start, as often as a retry needs it.
-Opener = t.Callable[[], VerifyingReader]
+class Opener(t.Protocol):
+    """Opens content from its start, or behind the bytes that are at hand, as often as a retry needs it."""
+
+    def __call__(self, have: t.Optional[Prefix] = None) -> VerifyingReader: ...
 
 
 class Named(t.NamedTuple):
@@ -166,12 +176,14 @@ class Fetcher(abc.ABC):
         with located(self.location), storage_errors(f"looking for {desc.digest}"):
             return self._exists(desc)
 
-    def fetch(self, desc: Descriptor) -> VerifyingReader:
-        """A verified stream of the content. Raises NotFoundError; errors while reading carry this store's location."""
+    def fetch(self, desc: Descriptor, have: t.Optional[Prefix] = None) -> VerifyingReader:
+        """A verified stream of the content, of what comes after ``have``. Raises NotFoundError; errors while reading carry this
+        store's location."""
         if desc.data is not None:
-            return VerifyingReader(desc, io.BytesIO(desc.data), self.location)
+            return bytes_opener(desc, desc.data, self.location)(have)
         with located(self.location), storage_errors(f"opening {desc.digest}"):
-            return VerifyingReader(desc, self._open(desc), self.location)
+            raw = self._open(desc) if have is None else self._open_at(desc, have.size)
+            return VerifyingReader(desc, raw, self.location, have)
 
     def fetch_bytes(self, desc: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
         """The whole content, verified; refuses content of more than ``limit`` bytes before it reads any."""
@@ -194,6 +206,18 @@ class Fetcher(abc.ABC):
 
     @abc.abstractmethod
     def _open(self, desc: Descriptor) -> RawReader: ...
+
+    def _open_at(self, desc: Descriptor, offset: int) -> RawReader:
+        """As ``_open``, from ``offset`` on. A store over a network asks for no more than that."""
+        raw = self._open(desc)
+        seek = getattr(raw, "seek", None)
+        if seek is not None:
+            seek(offset)
+            return raw
+        while offset:
+            skipped = len(raw.read(min(CHUNK, offset)))
+            offset = offset - skipped if skipped else 0
+        return raw
 
 
 class Source(Fetcher):
@@ -298,6 +322,10 @@ class Target(Source):
     def _untag(self, references: t.Sequence[str]) -> None: ...
 
 
-def bytes_opener(desc: Descriptor, content: bytes) -> Opener:
+def bytes_opener(desc: Descriptor, content: bytes, location: t.Optional[str] = None) -> Opener:
     """Content that is held in memory (a manifest, a config), as ``push`` takes it."""
-    return lambda: VerifyingReader(desc, io.BytesIO(content))
+
+    def opener(have: t.Optional[Prefix] = None) -> VerifyingReader:
+        return VerifyingReader(desc, io.BytesIO(content[have.size :] if have is not None else content), location, have)
+
+    return opener

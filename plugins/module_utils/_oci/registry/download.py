@@ -24,16 +24,23 @@ Reopen = t.Callable[[t.Optional[int]], Response]
 class ResumingReader:
     """The bytes of one GET, taken up again where a broken connection left off. Delivers bytes; who reads verifies them.
 
-    Raises TransportError when there is no progress for all the retries.
+    Without ``response`` it begins at ``offset``, as after a connection that had brought what is before. Raises TransportError when
+    there is no progress for all the retries.
     """
 
-    def __init__(self, response: Response, size: int, reopen: Reopen, patience: Patience) -> None:
-        self._response = response
+    def __init__(self, response: t.Optional[Response], size: int, reopen: Reopen, patience: Patience, offset: int = 0) -> None:
         self._size = size
         self._reopen = reopen
         self._patience = patience
-        self._taken = 0
-        self._renewed_at = 0
+        self._taken = offset
+        self._renewed_at = offset
+        self._response = response if response is not None else self._started()
+
+    def _started(self) -> Response:
+        try:
+            return self._reopened()
+        except Interrupted as error:
+            return self._resumed(error)
 
     def read(self, size: int) -> bytes:
         while True:
@@ -44,7 +51,8 @@ class ResumingReader:
             except Interrupted as error:
                 if self._taken >= self._size:
                     return b""
-                self._resume(error)
+                self._response.close()
+                self._response = self._resumed(error)
                 continue
             self._advance(len(chunk))
             return chunk
@@ -61,15 +69,13 @@ class ResumingReader:
             self._renewed_at = self._taken
             self._patience.renew()
 
-    def _resume(self, error: Interrupted) -> None:
+    def _resumed(self, error: Interrupted) -> Response:
         """A new answer, positioned where the old one ended."""
         while True:
-            self._response.close()
             if not self._patience.wait():
                 raise TransportError(f"{error.message} (tried {self._patience.used + 1} times)") from error
             try:
-                self._response = self._reopened()
-                return
+                return self._reopened()
             except Interrupted as again:
                 error = again
 
@@ -82,8 +88,11 @@ class ResumingReader:
         if response.status != 200:
             response.close()
             response = self._reopen(None)
-        self._response = response
-        _skip(response, self._taken)
+        try:
+            _skip(response, self._taken)
+        except BaseException:
+            response.close()
+            raise
         return response
 
 

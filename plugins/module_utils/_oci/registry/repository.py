@@ -202,6 +202,9 @@ class Repository(Target):
             raise answers.wrong_length(response, self._doing("GET", _kind(desc), desc.digest), desc.size)
         return ResumingReader(response, desc.size, lambda offset: self._get_content(desc, offset), self._client.patience())
 
+    def _open_at(self, desc: Descriptor, offset: int) -> RawReader:
+        return ResumingReader(None, desc.size, lambda start: self._get_content(desc, start), self._client.patience(), offset)
+
     def _get_content(self, desc: Descriptor, offset: t.Optional[int]) -> Response:
         """The content; with an offset the answer may be 206 from there on, or 416."""
         doing = self._doing("GET", _kind(desc), desc.digest)

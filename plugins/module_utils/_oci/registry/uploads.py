@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Storing a blob: one PUT; in chunks where a registry or its front end refuses that (distribution-spec "Pushing blobs")."""
+"""Storing a blob: one PUT; in chunks where a registry or its front end refuses that (distribution-spec "Pushing blobs").
+
+A PUT that was cut goes on in chunks where the registry has kept what came. Distribution, whose sessions bear their offset, has not.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ if t.TYPE_CHECKING:
 # Chunks to try, one after the other; nginx takes 1 MiB in one request unless told otherwise.
 CHUNK_SIZES = (64 * 1024 * 1024, 8 * 1024 * 1024, 1024 * 1024)
 _MONOLITHIC_BREAKS = 2  # broken connections after which the next try goes in chunks, which can be taken up again
+_WORTH_ASKING = 1024 * 1024  # bytes below which a blob is sent again sooner than the registry has said how far it got
 _LONGEST_MINIMUM = 1024 * 1024 * 1024  # an OCI-Chunk-Min-Length above it is a mistake
 _COMMIT_SPEED = 16 * 1024 * 1024  # bytes a second; registries hash or move a blob before they answer its last request
 _SKIP = 1024 * 1024
@@ -121,15 +125,34 @@ class Upload:
         try:
             response = self._put(session, Payload(lambda: source.at(0, self._desc.size), self._desc.size))
         except Interrupted as error:
+            source.close()
             self._breaks += 1
             if self._breaks >= _MONOLITHIC_BREAKS:
                 self._use_smaller(session)
-            raise _Lost(TransportError(f"{self._doing('PUT')}: {error.message}")) from error
+            failure = TransportError(f"{self._doing('PUT')}: {error.message}")
+            if self._desc.size < _WORTH_ASKING:
+                raise _Lost(failure) from error
+            self._go_on(session, failure)
+            return
         finally:
             source.close()
         if response.status == 413 and self._use_smaller(session):
             raise _TooLarge(self._failure(response, "PUT"))
         self._finish(response)
+
+    def _go_on(self, session: Session, failure: OCIError) -> None:
+        """After a PUT that was cut: in chunks, from where the registry got. Any refusal means that it has forgotten the session."""
+        patience = self._client.patience()
+        before, reached = -1, self._ask_offset(session, failure)
+        # It may still be storing what came: until it says the same twice.
+        while reached != before:
+            if not patience.wait():
+                raise _Lost(failure)
+            before, reached = reached, self._ask_offset(session, failure)
+        try:
+            self._send_chunks(session, reached)
+        except RegistryError as error:
+            raise _Lost(error) from error
 
     def _use_smaller(self, session: Session) -> bool:
         """Choose the next smaller chunk; False when there is none that the registry takes and the content needs."""
@@ -138,10 +161,9 @@ class Upload:
         self._chunk = smaller[0] if smaller else self._chunk
         return bool(smaller)
 
-    def _send_chunks(self, session: Session) -> None:
+    def _send_chunks(self, session: Session, offset: int = 0) -> None:
         source = _Content(self._desc, self._content)
         patience = self._client.patience()
-        offset = 0
         try:
             while offset < self._desc.size:
                 offset = self._send_chunk(session, source, offset, patience)
@@ -155,7 +177,7 @@ class Upload:
 
     def _send_chunk(self, session: Session, source: _Content, offset: int, patience: Patience) -> int:
         """Send the chunk at ``offset``; returns the offset of the next one, as the registry counts."""
-        length = min(self._chunk, self._desc.size - offset)
+        length = min(self._chunk or max(CHUNK_SIZES[0], session.minimum), self._desc.size - offset)
         headers = {"Content-Type": _OCTETS, "Content-Range": f"{offset}-{offset + length - 1}"}
         try:
             payload = Payload(lambda: source.at(offset, length), length)
@@ -205,7 +227,7 @@ class Upload:
         try:
             response = self._request("GET", session.url)
         except Interrupted as again:
-            raise _Lost(TransportError(f"{self._doing('PATCH')}: {again.message}")) from again
+            raise _Lost(error) from again
         if response.status not in (200, 202, 204):
             response.finish()
             raise _Lost(error)

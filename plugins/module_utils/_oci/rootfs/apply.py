@@ -48,6 +48,7 @@ def apply_rootfs(work: Unpacking, plan: RootfsPlan) -> RootfsPlan:
                 with folder(work.destination.path) as root:
                     _Writer(work, plan, root).run(unfinished)
                     sync(root)
+    work.layers.forget()
     work.receipt.finish(*about)
     return plan
 

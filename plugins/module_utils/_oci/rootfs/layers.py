@@ -12,8 +12,9 @@ import typing as t
 from dataclasses import replace
 
 from ..content import tar
+from ..content.partial import ScratchFile
 from ..content.store import Fetcher
-from ..copy import run_all
+from ..copy import run_all, stoppable
 from ..plaintar import Limits, PlainTar
 from ..selection import reading
 from ..spec import mediatype
@@ -29,16 +30,17 @@ from .tree import Tree
 class Layers:
     """Fetches each blob once at most; ``fetched`` says which. Closing it lets the fetched content go.
 
-    With ``scratch``, which makes a file without a name, content is kept there for ``contents``; without it nothing is written
-    anywhere (check mode). The limits are those of all layers together, only the ratio is each one's.
+    With ``scratch``, which makes a file for a blob, content is kept there for ``contents``, and for the next run where a broken
+    connection ends this one; without it nothing is written anywhere (check mode). The limits are those of all layers together, only
+    the ratio is each one's.
     """
 
-    def __init__(self, src: Fetcher, image: Image, limits: Limits, scratch: t.Optional[t.Callable[[], t.BinaryIO]]) -> None:
+    def __init__(self, src: Fetcher, image: Image, limits: Limits, scratch: t.Optional[t.Callable[[Descriptor], ScratchFile]]) -> None:
         self._src = src
         self._image = image
         self._limits = limits
         self._scratch = scratch
-        self._files: t.Dict[Digest, t.BinaryIO] = {}
+        self._files: t.Dict[Digest, ScratchFile] = {}
         self.fetched: t.Dict[Digest, Descriptor] = {}
 
     def listing(self, concurrency: int) -> Listing:
@@ -66,13 +68,9 @@ class Layers:
         if stop.is_set() or self._scratch is None:
             return
         try:
-            file = self._files[desc.digest] = self._scratch()
-            with self._reading(number), self._src.fetch(desc) as reader:
-                reader.stop = stop
-                with storage_errors(f"writing a temporary file for the layer {desc.digest}"):
-                    for chunk in reader.chunks():
-                        file.write(chunk)
-                    file.flush()
+            file = self._files[desc.digest] = self._scratch(desc)
+            with self._reading(number), storage_errors(f"writing a temporary file for the layer {desc.digest}"):
+                file.fill(stoppable(self._src, desc, stop))
             self.fetched[desc.digest] = desc
         except BaseException:
             stop.set()
@@ -98,8 +96,7 @@ class Layers:
         desc = self._image.layers[number]
         file = self._files.get(desc.digest)
         if file is not None:
-            file.seek(0)
-            yield file
+            yield file.from_start()
             return
         with self._src.fetch(desc) as reader:
             self.fetched[desc.digest] = desc
@@ -121,21 +118,23 @@ class Layers:
     def contents(self, number: int) -> t.Iterator[t.Tuple[int, tar.TarReader]]:
         """Each file of a fetched layer: where its content begins, and the reader that stands there."""
         desc = self._image.layers[number]
-        raw = self._files[desc.digest]
-        raw.seek(0)
-        reader = tar.TarReader(PlainTar(raw, desc, self._limits))
+        reader = tar.TarReader(PlainTar(self._files[desc.digest].from_start(), desc, self._limits))
         for member in reader:
             if member.kind == tar.FILE:
                 yield member.offset, reader
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """What was fetched is unpacked: no later run needs it."""
         for file in self._files.values():
-            # What a full disk left in the buffer is not needed any more.
+            file.forget()
+
+    def close(self, error: t.Optional[BaseException] = None) -> None:
+        for file in self._files.values():
             with contextlib.suppress(OSError):
-                file.close()
+                file.end(error)
 
     def __enter__(self) -> Layers:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    def __exit__(self, *exc: t.Any) -> None:
+        self.close(exc[1])

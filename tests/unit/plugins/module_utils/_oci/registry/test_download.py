@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Prefix
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MismatchError, RegistryError, TransportError
@@ -162,3 +163,56 @@ def test_reading_ends_early_without_harm(registry: fake.FakeRegistry, harness: f
     with repository.fetch(LAYER) as reader:
         assert reader.read(10) == BLOB[:10]
     assert repository.fetch_bytes(LAYER) == BLOB
+
+
+def after(count: int) -> Prefix:
+    running = LAYER.digest.hasher()
+    running.update(BLOB[:count])
+    return Prefix(running, count)
+
+
+def fetch_rest(harness: fake.Harness) -> bytes:
+    with harness.repository().fetch(LAYER, after(HALF)) as reader:
+        return b"".join(reader.chunks())
+
+
+def test_the_rest_of_what_an_earlier_run_has(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    """Threat row 34."""
+    assert fetch_rest(harness) == BLOB[HALF:]
+    assert ranges(registry) == [f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        fake.answer(416),
+        fake.answer(206, {"Content-Range": f"bytes 0-{len(BLOB) - 1}/{len(BLOB)}"}, BLOB),
+        fake.answer(206, {}, BLOB[HALF:]),
+    ],
+    ids=["r34-416", "r34-other-offset", "r34-no-range"],
+)
+def test_the_rest_is_not_answered_as_asked(registry: fake.FakeRegistry, harness: fake.Harness, first: fake.Action) -> None:
+    registry.fault("GET", "/blobs/", first)
+    assert fetch_rest(harness) == BLOB[HALF:]
+    assert ranges(registry) == [f"bytes={HALF}-", None]
+
+
+def test_the_rest_where_ranges_are_ignored(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    registry.fault("GET", "/blobs/", fake.answer(200, {}, BLOB))
+    assert fetch_rest(harness) == BLOB[HALF:]
+    assert len(registry.asked("GET")) == 1
+
+
+def test_the_rest_of_content_that_has_changed(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    rest = b"x" * (len(BLOB) - HALF)
+    registry.fault("GET", "/blobs/", fake.answer(206, {"Content-Range": f"bytes {HALF}-{len(BLOB) - 1}/{len(BLOB)}"}, rest))
+    with pytest.raises(MismatchError, match="another digest"):
+        fetch_rest(harness)
+
+
+def test_the_rest_is_cut_too(registry: fake.FakeRegistry, harness: fake.Harness) -> None:
+    registry.fault("GET", "/blobs/", fake.reset)
+    assert fetch_rest(harness) == BLOB[HALF:]
+    registry.fault("GET", "/blobs/", fake.reset, times=99)
+    with pytest.raises(TransportError, match="tried 6 times"):
+        fetch_rest(harness)

@@ -391,3 +391,30 @@ def test_errors_show_no_signed_query(registry: fake.FakeRegistry, harness: fake.
     with pytest.raises(RegistryError) as caught:
         push(harness, SMALL)
     assert "deadbeef" not in str(caught.value)
+
+
+def cut_put(handler: fake.Handler) -> None:
+    """Half of a PUT is stored, then the connection breaks."""
+    data = next(iter(handler.registry.state.uploads.values()))
+    data.extend(handler.body[: MIB + MIB // 2])
+    fake.reset(handler)
+
+
+def test_a_put_that_was_cut_goes_on_in_chunks(registry: fake.FakeRegistry, harness: fake.Harness, stream: bool) -> None:
+    """Threat row 41: where the registry has kept what came."""
+    registry.fault("PUT", "", cut_put)
+    push(harness, LARGE, stream)
+    assert uploads_of(registry) == ["POST", "PUT", "GET", "GET", "PATCH", "PUT"]
+    (patch,) = registry.asked("PATCH")
+    assert patch.headers["content-range"] == f"{MIB + MIB // 2}-{len(LARGE) - 1}"
+    assert patch.body == LARGE[MIB + MIB // 2 :]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "GET"])
+def test_a_put_that_was_cut_and_cannot_go_on(registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, method: str) -> None:
+    """Distribution answers 404, others 400: a new session, and all of it again."""
+    registry.fault("PUT", "", cut_put)
+    registry.fault(method, "/uploads/", fake.error(400, "BLOB_UPLOAD_INVALID"))
+    push(harness, LARGE, stream)
+    assert uploads_of(registry)[-3:] == ["DELETE", "POST", "PUT"]
+    assert registry.asked("PUT")[-1].body == LARGE
