@@ -3,28 +3,32 @@
 
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
 #   PYTHON=python3.12     another Python than the newest
+#   SECONDS=3600          of make fuzz, for each target; TARGETS="tar codec" for some of them only
 
 PYTHON ?=
 BUILD := $(CURDIR)/.build
 VENV := $(BUILD)/venv
 QUICKSTART_VENV := $(BUILD)/quickstart-venv
+FUZZ_VENV := $(BUILD)/fuzz-venv
+SECONDS ?= 60
 TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
-.PHONY: help test sanity units integration system lint torture torture-peers quickstart bench format peers clean
+.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench fuzz format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
-	@echo "make test         all of: sanity units integration system lint"
+	@echo "make test         all of: sanity units coverage integration system lint"
 	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
 	@echo "make bench        peak memory on a layer of 1 GiB"
+	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
 	@echo "make format       format the Python code"
 	@echo "make peers        fetch the other tools into .build/peers/bin"
 	@echo "make clean        remove .build"
 
-test sanity units integration system lint torture torture-peers: $(BUILD)/checked
+test sanity units coverage integration system lint torture torture-peers: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@)
 
@@ -35,6 +39,10 @@ quickstart: $(BUILD)/python
 bench: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@$(VENV)/bin/python $(TOOLS)/registry_server.py $(VENV)/bin/python tests/bench/memory.py
+
+fuzz: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(FUZZ_VENV) requirements-fuzz.txt $(PYTHON)
+	@$(FUZZ_VENV)/bin/python $(TOOLS)/run_fuzz.py $(SECONDS) $(TARGETS)
 
 format: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)

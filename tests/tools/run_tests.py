@@ -5,8 +5,8 @@
 
     run_tests.py [STAGE ...]
 
-Stages: sanity, units, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment that the
-Makefile made.
+Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
+that the Makefile made.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
@@ -40,6 +40,7 @@ LOGS = BUILD / "logs"
 TAIL_LINES = 150
 # The releases of the script that ansible-test 2.19 to 2.21 look for.
 GET_PIP_VERSIONS = ("24_2", "25_2")
+COVERED = 95  # per cent, of lines and of branches
 SKIPPED_EVERYTHING = "All targets skipped"
 
 
@@ -142,6 +143,25 @@ def units(stage: Stage) -> Outcome:
     return counted(stage, stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no"), stage.junit())
 
 
+def coverage(stage: Stage) -> Outcome:
+    """Two checks: lines, and branches, of the library that the unit tests reach."""
+    file = stage.tree / "tests" / "output" / "coverage.json"
+    options = ("--cov", "--cov-config=tests/coverage.ini", f"--cov-report=json:{file}", "--cov-report=term:skip-covered")
+    succeeded = stage.run(
+        sys.executable,
+        "-m",
+        "pytest",
+        *("-q", "-p", "no:cacheprovider", "-n", "2", *options, "tests/unit"),
+        PYTHONPATH=str(stage.tree.parents[2]),
+    )
+    totals = json.loads(file.read_text())["totals"] if file.exists() else {}
+    reached = [totals.get(f"percent_{what}_covered", 0.0) for what in ("statements", "branches")]
+    with stage.log.open("a") as log:
+        log.write("lines {:.1f} %, branches {:.1f} %, each has to be {} % or more\n".format(*reached, COVERED))
+    passed = sum(percent >= COVERED for percent in reached)
+    return counted(stage, succeeded, Outcome(passed, len(reached) - passed))
+
+
 def integration(stage: Stage) -> Outcome:
     with registry_host() as host, contextlib.ExitStack() as stack:
         skipped, config = [], {"lading_registry": host}
@@ -220,6 +240,7 @@ STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
     "sanity": sanity,
     "system": system,
     "units": units,
+    "coverage": coverage,
     "integration": integration,
     "lint": lint,
 }

@@ -9,6 +9,7 @@ The same number is the same mutations: one that fails is seen again.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -108,6 +109,19 @@ def test_every_seed_is_taken(ours: t.Type[clients.Ours]) -> None:
         assert len(found) >= 4
         for seed in found:
             importlib.import_module(f"targets.{name}").one_input(seed)
+
+
+def test_tars_are_found(ours: t.Type[clients.Ours], tmp_path: pathlib.Path) -> None:
+    """The good control of the target that needs a file: of the seeds some are images with names."""
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.tar_source import TarSource
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
+
+    found = set()
+    for seed in seeds("docker_archive"):
+        (tmp_path / "x.tar").write_bytes(seed)
+        with contextlib.suppress(OCIError):
+            found.update(TarSource(str(tmp_path / "x.tar")).names())
+    assert {"v1", "docker.io/library/alpine:3"} <= found
 
 
 def test_a_target_that_fails_is_seen() -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import tempfile
 import typing as t
 
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.tar_source import TarSource
@@ -23,12 +23,10 @@ def one_input(data: bytes) -> None:
 
 @contextlib.contextmanager
 def _file(content: bytes) -> t.Iterator[str]:
-    descriptor = os.memfd_create("fuzz")
-    try:
-        os.write(descriptor, content)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.name
 
 
 def _read(source: TarSource) -> None:

@@ -76,7 +76,7 @@ def test_many_tags_and_their_removal(run: Run, images: Images, tmp_path: pathlib
 def test_some_platforms_and_another_format(run: Run, images: Images, tmp_path: pathlib.Path) -> None:
     arguments = {"src": f"oci:{tmp_path}/source:all", "dest": f"oci:{tmp_path}/out:v1", "platforms": ["linux/arm64"], "format": "docker"}
     done = run.done(arguments)
-    assert done["digest"] != done["source_digest"] and done["media_type"] == mediatype.DOCKER_LIST
+    assert done["digest"] != done["source_digest"] and done["media_type"] == mediatype.DOCKER_MANIFEST
     assert f"{done['digest']} is made of {done['source_digest']}\n" in done["diff"]["after"]
     assert not run.done(arguments)["changed"]
 
