@@ -16,6 +16,8 @@ description:
   - With O(all_tags) or O(tags_matching) many tags of a repository or layout are copied, each under its own name.
   - A source layout that does not exist is an error in a run. In check mode it is a warning, and the copy would be a change, because an
     earlier task may make it.
+  - When a connection breaks, what has come for a layout is kept in a file C(.lading-partial-*) in the layout's folder, or beside the
+    tar, and the next run goes on from there. A copy that completes removes it; it may be removed at any time.
   - What the destination has is neither read nor sent. When its tags are right already, one HEAD request per tag is all, unless an option
     has to look at more (O(platforms), O(format), O(compression), O(referrers), O(digest_tags), O(deep)).
 extends_documentation_fragment:

@@ -23,6 +23,8 @@ notes:
   - What is learned of an artifact (its manifests, what its folders hold) is kept in C(lading-oci/pull) below E(XDG_CACHE_HOME),
     or below C(~/.cache). With that, a run that finds nothing to do is one HEAD request, and none when O(src) has a digest.
     The folder may be removed at any time. Then O(prune) has nothing to go by until files are written again.
+  - When a connection breaks, what has come is kept in a file C(.lading-partial-*) in or above the destination, and the next run goes
+    on from there. A pull that completes removes such files; they may be removed at any time.
   - When nothing is known of a folder layer, and its folder exists, then the layer is fetched to compare them, in check mode too.
   - Of a folder layer only files, folders and symbolic links within the folder are taken. A hard link becomes a file of its own.
     Anything else is an error. Times, owners and extended attributes are not taken over.
