@@ -14,9 +14,11 @@ import stat
 import typing as t
 
 from .content.beneath import NewFile, folder, open_beneath, sweep
+from .content.lock import locked
 from .spec.errors import OCIError
 
 MAX_SIZE = 64 * 1024 * 1024
+_LOCK_SECONDS = 20.0  # others only hold it to read and write one file
 # What reading a damaged file can raise.
 DAMAGE = (OCIError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
@@ -42,6 +44,13 @@ class CacheFile:
                     return {}
                 return dict(json.loads(b"".join(iter(lambda: file.read(MAX_SIZE), b""))))
         return {}
+
+    @contextlib.contextmanager
+    def updating(self) -> t.Iterator[None]:
+        """A bracket around ``load`` and ``save`` that one process at a time is in. Raises OCIError and OSError."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        with folder(self.folder) as cache, locked(cache, self.folder, _LOCK_SECONDS):
+            yield
 
     def save(self, document: t.Mapping[str, t.Any]) -> None:
         """Replace the object; one that is too large is not stored. Raises OCIError and OSError."""

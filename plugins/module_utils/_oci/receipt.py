@@ -43,6 +43,7 @@ class Receipt:
         self._stored = self._load()
         self._pulls: t.Dict[str, t.Any] = dict(self._stored["pulls"])
         self._written: t.Dict[str, t.Any] = dict(self._stored["written"])
+        self._noted: t.Set[str] = set()
         self._warned = False
 
     def root(self, digest: Digest) -> t.Optional[Descriptor]:
@@ -81,6 +82,7 @@ class Receipt:
 
     def note(self, name: str, record: Record) -> None:
         """Let ``remember`` store this as what pulls from the source wrote."""
+        self._noted.add(name)
         self._written = {**self._written, name: {"/".join(parts): what for parts, what in record.items()}}
 
     def write_down(self, name: str, record: Record) -> None:
@@ -106,7 +108,15 @@ class Receipt:
         document = {"version": _VERSION, "pulls": dict(self._pulls), "written": self._written}
         # Compared as JSON: tuples and lists are one there.
         if dumps(document) != dumps(self._stored):
-            self._save(document)
+            self._save()
+
+    def _merged(self) -> t.Dict[str, t.Any]:
+        """What is to be stored, over what other pulls into the folder have stored since this one began."""
+        others = self._load()
+        pulls = {digest: pull for digest, pull in others["pulls"].items() if digest not in self._pulls}
+        noted = {name: rows for name, rows in self._written.items() if name in self._noted}
+        kept = [*pulls.items(), *self._pulls.items()][-_KEPT_PULLS:]
+        return {"version": _VERSION, "pulls": dict(kept), "written": {**others["written"], **noted}}
 
     def _load(self) -> t.Dict[str, t.Any]:
         """``written`` is absent in what an older release stored."""
@@ -116,10 +126,12 @@ class Receipt:
                 return {"version": _VERSION, "pulls": dict(document["pulls"]), "written": dict(document.get("written", {}))}
         return {"version": _VERSION, "pulls": {}, "written": {}}
 
-    def _save(self, document: t.Dict[str, t.Any]) -> None:
+    def _save(self) -> None:
         try:
-            self._file.save(document)
-            self._stored = document
+            with self._file.updating():
+                document = self._merged()
+                self._file.save(document)
+            self._stored, self._pulls, self._written = document, dict(document["pulls"]), dict(document["written"])
         except (OCIError, OSError) as error:
             if not self._warned:
                 self._warn(

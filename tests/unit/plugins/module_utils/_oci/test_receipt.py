@@ -166,3 +166,15 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
         assert cache_folder("pull") == "/home/me/.cache/lading-oci/pull"
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
     assert cache_folder("pull") == "/var/cache/lading-oci/pull"
+
+
+def test_two_pulls_at_once_keep_each_others_records() -> None:
+    """Both began before either had anything to store: neither forgets what the other wrote, so both can be pruned later."""
+    one, two = receipt(), receipt()
+    one.write_down("first", {("a",): "folder"})
+    two.write_down("second", {("b",): "folder"})
+    newest = remember(one, 1)
+    remember(two, 2)
+    known = receipt()
+    assert known.written("first") == {("a",): "folder"} and known.written("second") == {("b",): "folder"}
+    assert known.root(newest.digest) == newest
