@@ -43,9 +43,9 @@ class _Temps:
         self._closed = False
 
     @contextlib.contextmanager
-    def making(self, parent: int) -> t.Iterator[str]:
-        """A new name, for what is made within the bracket. Raises CancelledError once they were removed."""
-        name = TEMP_PREFIX + secrets.token_hex(8)
+    def making(self, parent: int, name: t.Optional[str] = None) -> t.Iterator[str]:
+        """A new name, unless it is given, for what is made within the bracket. Raises CancelledError once they were removed."""
+        name = name or TEMP_PREFIX + secrets.token_hex(8)
         with self._lock:
             if self._closed:
                 raise CancelledError("stopped, because the run was ended")

@@ -17,9 +17,10 @@ import os
 import stat
 import typing as t
 
+from ..spec import ending
 from ..spec.descriptor import Descriptor
 from ..spec.errors import CancelledError, MismatchError, RegistryError, TransportError
-from .beneath import PARTIAL_PREFIX, NewFile, folder, nearest, remove_unless_held, scratch_file, stat_beneath
+from .beneath import PARTIAL_PREFIX, NewFile, folder, forget_temp, nearest, remove_unless_held, scratch_file, stat_beneath, temp_name
 from .store import CHUNK, Opener, Prefix
 
 WORTH = 1024 * 1024  # bytes below which a fresh start costs no more than what it takes to go on
@@ -41,7 +42,8 @@ def is_kept(error: t.Optional[BaseException]) -> bool:
 
     Not after a judgement on the content, a full disk, or the wish of a person, who finds nothing left over.
     """
-    return isinstance(error, (TransportError, RegistryError, CancelledError))
+    # While a run is being ended its connections are closed: what comes of that is no failure of the network.
+    return isinstance(error, (TransportError, RegistryError, CancelledError)) and not ending.begun()
 
 
 class PartialFile(NewFile):
@@ -60,8 +62,10 @@ class PartialFile(NewFile):
         super().__init__(parent, mode)
 
     def _create(self) -> t.Tuple[t.Optional[str], int]:
-        descriptor = _open_partial(self._parent, self._partial, self._limit)
+        with temp_name(self._parent, self._partial):
+            descriptor = _open_partial(self._parent, self._partial, self._limit)
         if descriptor is None:
+            forget_temp(self._partial)
             return self._create_other()
         self.reused = os.fstat(descriptor).st_size > 0
         return self._partial, descriptor
@@ -80,6 +84,7 @@ class PartialFile(NewFile):
     def end(self, error: t.Optional[BaseException]) -> None:
         """Close it; it stays when ``error`` is one with which the next run can go on."""
         if self.lasting and is_kept(error) and self.worth_keeping():
+            forget_temp(self._partial)
             self._temp = None
         self.close()
 
