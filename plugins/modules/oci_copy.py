@@ -130,8 +130,9 @@ options:
     default: false
   deep:
     description:
-      - Read and hash everything that the destination has of it, and repair what is damaged or lost. An ordinary run takes a manifest
-        that is there as proof of all below it.
+      - Read and hash everything that the destination has of it, and repair what is damaged or lost.
+      - An ordinary run takes a manifest that a registry has as proof of all below it. In a layout it sees to it that all below it is there
+        with its size, and hashes what a new manifest is to name.
       - That reads all bytes at the destination.
     type: bool
     default: false

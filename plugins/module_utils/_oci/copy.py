@@ -87,6 +87,8 @@ class Planner:
         self.options = options
         # What is there and is not what it ought to be; a deep look tells.
         self.damaged: t.Set[Digest] = set()
+        # What is on disk here is looked at each time: others may have damaged it, and a look costs no request.
+        self.looks_below = options.deep or not dst.remote
         self._coming: t.Set[Digest] = set()
         self._stored: t.Dict[Digest, bool] = {}
 
@@ -96,7 +98,7 @@ class Planner:
         ``listed``: whether the root is where its subject's referrers are listed; True for a root that has no subject.
         """
         names_right = bool(current) and all(_is(desc, root) for desc in current.values())
-        if names_right and listed and not self.options.deep:
+        if names_right and listed and not self.looks_below:
             return CopyPlan(root, current, present=(root,))
         walk = _Walk(self, src, root, any(_is(desc, root) for desc in current.values()))
         plan = walk.plan(current)
@@ -111,17 +113,26 @@ class Planner:
     def is_coming(self, desc: Descriptor) -> bool:
         return desc.digest in self._coming
 
-    def stored(self, descs: t.Sequence[Descriptor]) -> t.Set[Digest]:
-        """Those of the blobs that are there, or will be by an expected plan. Each is looked up once."""
+    def stored(self, descs: t.Sequence[Descriptor], vouched: t.AbstractSet[Digest] = frozenset()) -> t.Set[Digest]:
+        """Those of the blobs that are there, or will be by an expected plan. Each is looked up once.
+
+        ``vouched``: those that manifests name which are there. Others on a disk are hashed before something new names them.
+        """
         unknown = [desc for desc in descs if desc.digest not in self._stored and not self.is_coming(desc)]
+
+        def look(desc: Descriptor) -> bool:
+            if not self.looks_below:
+                return self.dst.exists(desc)
+            trusted = not self.options.deep and desc.digest in vouched
+            return (trusted and self.dst.exists(desc)) or self._intact(desc)
+
         with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
-            look = self._intact if self.options.deep else self.dst.exists
             self._stored.update({desc.digest: there for desc, there in zip(unknown, pool.map(look, unknown))})
         return {desc.digest for desc in descs if self.is_coming(desc) or self._stored[desc.digest]}
 
     def has_manifest(self, desc: Descriptor) -> bool:
         if desc.digest not in self._stored:
-            self._stored[desc.digest] = self._intact(desc) if self.options.deep else self.dst.exists(desc)
+            self._stored[desc.digest] = self._intact(desc) if self.looks_below else self.dst.exists(desc)
         return self._stored[desc.digest]
 
     def _intact(self, desc: Descriptor) -> bool:
@@ -154,15 +165,15 @@ def look_up(dst: Source, references: t.Iterable[str], concurrency: int = DEFAULT
 
 
 class _Walk:
-    """The graph in post-order, each digest once, not below manifests that the destination has."""
+    """The graph in post-order, each digest once; below manifests that the destination has only where looking costs no request."""
 
     def __init__(self, planner: Planner, src: Fetcher, root: Descriptor, named: bool) -> None:
         self._planner = planner
         self._src = src
         self._root = root
-        self._deep = planner.options.deep
         self._named = named
         self._pruned: t.Set[Digest] = set()
+        self._vouched: t.Set[Digest] = set()
         self._manifests: t.Dict[Digest, bytes] = {}
         nodes = post_order(root, self._children)
         everything = planner.options.nondistributable
@@ -172,19 +183,36 @@ class _Walk:
     def _children(self, desc: Descriptor) -> t.Sequence[Descriptor]:
         if not mediatype.is_manifest(desc.media_type):
             return ()
-        known = self._named and not self._deep and desc.digest == self._root.digest
-        if self._planner.is_coming(desc) or known or self._planner.has_manifest(desc):
+        planner = self._planner
+        if planner.is_coming(desc):
             self._pruned.add(desc.digest)
-            if self._planner.is_coming(desc) or not self._deep:
+            return ()
+        known = self._named and not planner.looks_below and desc.digest == self._root.digest
+        stored = known or planner.has_manifest(desc)
+        if stored:
+            self._pruned.add(desc.digest)
+            if not planner.looks_below:
                 return ()
-        content = self._src.fetch_bytes(desc)
+        elif self._left_alone(desc):
+            self._pruned.add(desc.digest)
+            return ()
+        holder = planner.dst if stored else self._src
+        content = holder.fetch_bytes(desc)
         self._manifests[desc.digest] = content
-        with located(self._src.location):
-            return manifest.successors(desc, content)
+        with located(holder.location):
+            children = manifest.successors(desc, content)
+        if stored:
+            self._vouched.update(child.digest for child in children)
+        return children
+
+    def _left_alone(self, desc: Descriptor) -> bool:
+        """Whether it is missing under a manifest that is there, and from the source too: a layout may hold some platforms only."""
+        return not self._planner.options.deep and desc.digest in self._vouched and not self._src.exists(desc)
 
     def plan(self, current: t.Mapping[str, t.Optional[Descriptor]]) -> CopyPlan:
-        stored = self._planner.stored([desc for desc in self._order if not mediatype.is_manifest(desc.media_type)]) | self._pruned
-        missing = tuple(desc for desc in self._order if desc.digest not in stored)
+        blobs = [desc for desc in self._order if not mediatype.is_manifest(desc.media_type)]
+        stored = self._planner.stored(blobs, self._vouched) | self._pruned
+        missing = tuple(desc for desc in self._order if desc.digest not in stored and not self._left_alone(desc))
         # A root that is stored still has to be named, and a registry is told a name by the root's bytes.
         if not missing and self._root.digest not in self._manifests and not self._planner.is_coming(self._root):
             self._manifests[self._root.digest] = self._src.fetch_bytes(self._root)

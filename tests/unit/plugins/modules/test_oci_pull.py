@@ -289,7 +289,7 @@ def test_without_a_receipt_all_is_the_same(run: Run, registry: FakeRegistry, des
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     options = {"src": f"{registry.host}/team/site:v1", "src_registry": {"plain_http": True}, "dest": dest}
     first = run.done(**options)
-    assert first["changed"] and str(first["warnings"]).count("XDG_CACHE_HOME") == 1
+    assert first["changed"] and "XDG_CACHE_HOME" in str(first["warnings"][-1])
     again, checked = run.done(**options), run.done(check=True, **options)
     assert not again["changed"] and not checked["changed"] and again["stats"] == checked["stats"]
     assert again["stats"]["requests"]["source"] == {"HEAD": 1, "GET": 2}, "the manifest, and the folder to compare"

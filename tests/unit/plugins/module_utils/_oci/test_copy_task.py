@@ -14,7 +14,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout imp
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.names import IndexedStore
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.convert import Conversion
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, stats_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy_task import CopyTask, Item, Wanted
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype, strictjson
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -399,23 +399,41 @@ class TestRepairs:
     def test_every_blob_and_manifest(self, source: Images, dest: Make, copied: t.List[Descriptor]) -> None:
         for desc in copied:
             self._damage(dest, desc)
-            assert not plan(source, dest(), Wanted(), "v1").changed, "an ordinary run does not pay for a look"
+            ordinary = plan(source, dest(), Wanted(), "v1")
+            assert ordinary.changed == mediatype.is_manifest(desc.media_type), "an ordinary run does not hash what a manifest vouches for"
             task = plan(source, dest(), self.DEEP, "v1")
             assert task.items[0].plan.missing == (desc,) and task.items[0].plan.damaged == {desc.digest}
             task.apply()
             verify(dest(), source.layout.resolve("v1"))
             assert not plan(source, dest(), self.DEEP, "v1").changed
 
-    def test_lost_and_shortened(self, source: Images, tmp_path: pathlib.Path) -> None:
+    @pytest.mark.parametrize("options", [CopyOptions(), CopyOptions(deep=True)], ids=["ordinary", "deep"])
+    def test_lost_and_shortened(self, source: Images, tmp_path: pathlib.Path, options: CopyOptions) -> None:
         source.index(source.image(AMD), tags=["v1"])
         copied = copy(source, lambda: Layout(str(tmp_path / "dest"))).plan.missing
         blobs = tmp_path / "dest" / "blobs" / "sha256"
         (blobs / copied[0].digest.encoded).unlink()
         (blobs / copied[1].digest.encoded).write_bytes(b"short")
-        task = plan(source, Layout(str(tmp_path / "dest")), self.DEEP, "v1")
+        task = plan(source, Layout(str(tmp_path / "dest")), Wanted(options), "v1")
         assert set(task.items[0].plan.missing) == set(copied[:2])
         task.apply()
         verify(Layout(str(tmp_path / "dest")), source.layout.resolve("v1"))
+
+    def test_what_something_new_will_name_is_hashed(self, source: Images, dest: Make) -> None:
+        source.image(AMD, tar_of(more="content"), tags=["v1"])
+        layer = copy(source, dest).plan.missing[-2]
+        self._damage(dest, layer)
+        source.image(AMD, tar_of(more="content"), tags=["v1"], annotations={"another": "manifest"})
+        item = copy(source, dest)
+        assert layer in item.plan.missing and item.plan.damaged == {layer.digest}
+        verify(dest(), source.layout.resolve("v1"))
+
+    def test_what_nobody_has_is_left_alone(self, source: Images) -> None:
+        lost = source.image(ARM, platform="linux/arm64")
+        source.index(source.image(AMD), lost, tags=["v1"])
+        pathlib.Path(source.layout.path, "blobs", "sha256", lost.digest.encoded).unlink()
+        apply_copy(plan_copy(source.layout, source.layout.resolve("v1"), source.layout, ["v2"]), source.layout, source.layout)
+        assert Layout(source.layout.path).resolve("v2") == source.layout.resolve("v1")
 
     def test_referrers_too(self, source: Images, dest: Make, copied: t.List[Descriptor]) -> None:
         referrer = source.referrer(source.layout.resolve("v1"), "application/sbom", "the SBOM itself")
