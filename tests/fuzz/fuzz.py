@@ -5,7 +5,7 @@
 
     fuzz.py TARGET SECONDS [FOLDER]
 
-Starts from tests/fuzz/corpus/TARGET and keeps what reaches something new in FOLDER, unless it is left out; what fails is written to
+Starts from tests/fuzz/corpus/TARGET.zip and keeps what reaches something new in FOLDER, unless it is left out; what fails is written to
 crash-*, and is an exit code other than 0.
 """
 
@@ -15,6 +15,7 @@ import importlib
 import pathlib
 import sys
 import tempfile
+import zipfile
 
 import atheris
 
@@ -31,8 +32,10 @@ def main() -> None:
     with atheris.instrument_imports(include=[LIBRARY]):
         target = importlib.import_module(f"targets.{name}")
     options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}", "-rss_limit_mb=1024", "-print_final_stats=1"]
-    seeds = HERE / "corpus" / name
-    atheris.Setup([sys.argv[0], *options, folder, str(seeds)], target.one_input)
+    seeds = tempfile.mkdtemp(prefix="lading-fuzz-seeds-")
+    with zipfile.ZipFile(HERE / "corpus" / f"{name}.zip") as corpus:
+        corpus.extractall(seeds)
+    atheris.Setup([sys.argv[0], *options, folder, seeds], target.one_input)
     atheris.Fuzz()
 
 

@@ -50,7 +50,8 @@ def main() -> int:
     from targets import NAMES
 
     chosen = sys.argv[2:] or NAMES
-    return 0 if all([fuzz(name, sys.argv[1]) for name in chosen]) else 1
+    results = [fuzz(name, sys.argv[1]) for name in chosen]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import random
 import sys
 import time
 import typing as t
+import zipfile
 
 import clients
 import pytest
@@ -36,7 +37,8 @@ NASTY = (None, True, -1, 0, 2**63, 1e308, "", "\u0000", "\u202e", "../..", "sha2
 
 
 def seeds(name: str) -> t.List[bytes]:
-    return [path.read_bytes() for path in sorted((FUZZ / "corpus" / name).iterdir())]
+    with zipfile.ZipFile(FUZZ / "corpus" / f"{name}.zip") as corpus:
+        return [corpus.read(member) for member in sorted(corpus.namelist())]
 
 
 def mutated(seed: bytes, all_seeds: t.Sequence[bytes], chance: random.Random) -> bytes:

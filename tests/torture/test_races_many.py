@@ -126,7 +126,8 @@ def test_two_pulls_into_one_folder(folder: pathlib.Path, ours: t.Any, report: t.
             jobs = [pool.apply_async(_pull, (contents, str(dest), barrier)) for contents in versions]
             problems = [error for error in (job.get(120) for job in jobs) if error]
             found = {path.name: path.read_bytes() for path in dest.rglob("*")}
-            problems += [] if found in versions else [f"a mixture: { {name: content[:1] for name, content in found.items()} }"]
+            letters = {name: content[:1] for name, content in found.items()}
+            problems += [] if found in versions else [f"a mixture: {letters}"]
             report(tallies.RACES, problems, f"pulls-{number}")
 
 

@@ -113,7 +113,7 @@ BYTES: t.Dict[str, t.Callable[[bytes], bytes]] = {
     "r25-text": lambda content: b'"text"',
     "r26-5-mib": lambda content: content[:-1] + b" " * 5 * 1024 * 1024 + b"}",
     "r26-64-mib": lambda content: content[:-1] + b" " * 64 * 1024 * 1024 + b"}",
-    "r26-5-mib-of-text": lambda content: _with(b'"x":"' + b"x" * 5 * 1024 * 1024 + b'"')(content),
+    "r26-5-mib-of-text": _with(b'"x":"' + b"x" * 5 * 1024 * 1024 + b'"'),
 }
 
 
