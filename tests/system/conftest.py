@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import sys
 import typing as t
 import uuid
@@ -17,6 +18,9 @@ import go_tools  # noqa: E402
 import peers as peer_tools  # noqa: E402
 from docker_engine import Engine  # noqa: E402
 from registry_server import ReferrersRegistry, Registry  # noqa: E402
+
+# Tests that are started in the background have inherited that nothing interrupts them, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Peers:

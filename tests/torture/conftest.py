@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import sys
 import typing as t
 
@@ -19,6 +20,9 @@ import fault_cases  # noqa: E402
 import peers as peer_tools  # noqa: E402
 import tally as tallies  # noqa: E402
 from registry_server import Registry  # noqa: E402
+
+# Tests that are started in the background have inherited that nothing interrupts them, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
