@@ -261,8 +261,9 @@ def test_deep_repairs(sources: Sources, registry: t.Any, repository: str, tmp_pa
     copy(f"oci:{sources.images.layout.path}:v2", f"{sources.repository}:v2")
     layer = sources.images.json(image)["layers"][0]["digest"].partition(":")[2]
     copy(f"{sources.repository}:v2", f"oci:{tmp_path}/ours:v2")
-    (tmp_path / "ours" / "blobs" / "sha256" / layer).chmod(0o644)
-    (tmp_path / "ours" / "blobs" / "sha256" / layer).write_bytes(b"damaged")
+    blob = tmp_path / "ours" / "blobs" / "sha256" / layer
+    blob.chmod(0o644)
+    blob.write_bytes(bytes(blob.stat().st_size))
     assert not succeed("oci_copy", {"src": f"{sources.repository}:v2", "src_registry": HTTP, "dest": f"oci:{tmp_path}/ours:v2"})["changed"]
     done = copy(f"{sources.repository}:v2", f"oci:{tmp_path}/ours:v2", deep=True)
     assert done["stats"]["blobs_transferred"] == 1 and "repaired" in done["diff"]["after"]
