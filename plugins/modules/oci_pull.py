@@ -690,7 +690,7 @@ def run_rootfs(module: AnsibleModule) -> None:
     documents = Documents(source, receipt.document)
     image = read_image(source, pinned or source.resolve(reference.target), documents, platform)
     destination = Destination(dest)
-    with Layers(source, image, limits, None if module.check_mode else destination.scratch_beside) as layers:
+    with Layers(source, image, limits, None if module.check_mode else destination) as layers:
         work = Unpacking(image, layers, policy, destination, receipt, documents.contents, params["concurrency"])
         plan = plan_rootfs(work)
         if not module.check_mode:

@@ -50,13 +50,14 @@ class Access:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How a process ended. ``output``: both its streams; ``peak_mib``: of its resident memory."""
+    """How a process ended. ``output``: both its streams; ``peak_mib``: of its resident memory; ``cpu``: seconds of a processor."""
 
     succeeded: bool
     output: str
     seconds: float
     peak_mib: float
     timed_out: bool = False
+    cpu: float = 0.0
 
     @property
     def traceback(self) -> bool:
@@ -89,7 +90,8 @@ def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str]
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read(8 * 1024 * 1024).decode("utf-8", "surrogateescape")
-    return Run(process.returncode == 0, text, time.monotonic() - start, usage.ru_maxrss / 1024, expired.is_set())
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(process.returncode == 0, text, time.monotonic() - start, usage.ru_maxrss / 1024, expired.is_set(), cpu)
 
 
 def _reset_peak() -> None:

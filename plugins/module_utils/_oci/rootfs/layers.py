@@ -15,6 +15,7 @@ from ..content import tar
 from ..content.partial import ScratchFile
 from ..content.store import Fetcher
 from ..copy import run_all, stoppable
+from ..destination import Destination
 from ..plaintar import Limits, PlainTar
 from ..selection import reading
 from ..spec import mediatype
@@ -30,22 +31,21 @@ from .tree import Tree
 class Layers:
     """Fetches each blob once at most; ``fetched`` says which. Closing it lets the fetched content go.
 
-    With ``scratch``, which makes a file for a blob, content is kept there for ``contents``, and for the next run where a broken
-    connection ends this one; without it nothing is written anywhere (check mode). The limits are those of all layers together, only
-    the ratio is each one's.
+    With ``destination`` content is kept beside it for ``contents``, and for the next run where a broken connection ends this one;
+    without it nothing is written anywhere (check mode). The limits are those of all layers together, only the ratio is each one's.
     """
 
-    def __init__(self, src: Fetcher, image: Image, limits: Limits, scratch: t.Optional[t.Callable[[Descriptor], ScratchFile]]) -> None:
+    def __init__(self, src: Fetcher, image: Image, limits: Limits, destination: t.Optional[Destination]) -> None:
         self._src = src
         self._image = image
         self._limits = limits
-        self._scratch = scratch
+        self._destination = destination
         self._files: t.Dict[Digest, ScratchFile] = {}
         self.fetched: t.Dict[Digest, Descriptor] = {}
 
     def listing(self, concurrency: int) -> Listing:
         """What all layers add up to. Raises InvalidError for a member that is not to be unpacked: nothing was written."""
-        if self._scratch is not None:
+        if self._destination is not None:
             self.fetch(range(len(self._image.layers)), concurrency)
         tree, left = Tree(self._limits.entries), self._limits.bytes
         for number in range(len(self._image.layers)):
@@ -64,12 +64,14 @@ class Layers:
         )
 
     def _fetch(self, number: int, stop: threading.Event) -> None:
-        desc = self._image.layers[number]
-        if stop.is_set() or self._scratch is None:
+        desc, destination = self._image.layers[number], self._destination
+        if stop.is_set() or destination is None:
             return
         try:
-            file = self._files[desc.digest] = self._scratch(desc)
-            with self._reading(number), storage_errors(f"writing a temporary file for the layer {desc.digest}"):
+            file = self._files[desc.digest] = destination.scratch_beside(desc)
+            # A disk that fails here is the destination's. What fails at the source has its location by then.
+            writing = f"writing a temporary file for the layer {desc.digest}"
+            with self._reading(number), located(destination.location), storage_errors(writing):
                 file.fill(stoppable(self._src, desc, stop))
             self.fetched[desc.digest] = desc
         except BaseException:

@@ -25,6 +25,21 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.digest import
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError
 
 
+def test_a_module_leaves_no_core() -> None:
+    """In a process of its own: the limit is for good. The hard one stays, which only root could raise again."""
+    program = (
+        "import resource\n"
+        "from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing\n"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard if hard != resource.RLIM_INFINITY else 4096, hard))\n"
+        "before = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "with failing(None):\n"
+        "    print(before[0] != 0 or hard == 0, resource.getrlimit(resource.RLIMIT_CORE) == (0, hard))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, timeout=60)
+    assert done.stdout.split() == [b"True", b"True"]
+
+
 @pytest.fixture(name="own_end")
 def _own_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """An end of this test's own: the real one is for good."""

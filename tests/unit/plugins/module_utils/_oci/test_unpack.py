@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import resource
@@ -503,6 +504,16 @@ def test_no_room_on_the_disk(source: MemorySource, dest: pathlib.Path) -> None:
     assert tree(dest) == {"a": b"old", "d": None}
     root = source.artifact(source.folder("d", tar_gz(member("d/a", large))))
     assert pull(source, root, dest, check=True).changed, "check mode writes nothing, not even temporary files"
+
+
+def test_an_error_of_the_disk_while_writing_has_a_path(dest: pathlib.Path) -> None:
+    dest.mkdir()
+    destination = Destination(str(dest))
+    with pytest.raises(StorageError, match=f"^destination {dest}: writing into {dest}: Input/output error$"), destination.writing():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with destination.writing():  # the lock is free again
+        destination.write_file(("a",), [b"content"])
+    assert tree(dest) == {"a": b"content"}
 
 
 def test_pulls_at_the_same_time_do_not_mix(source: MemorySource, dest: pathlib.Path) -> None:

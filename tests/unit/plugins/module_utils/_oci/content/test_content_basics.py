@@ -127,6 +127,23 @@ class TestBeneath:
             with pytest.raises(InvalidError, match="is a link"):
                 self.read(root, *parts)
 
+    def test_an_error_of_the_disk_is_none_of_the_path(self, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder that cannot be opened is no "link or not a folder"; what is one, still is."""
+        (root / "link").symlink_to("a")
+        opened = os.open
+
+        def broken(path: t.Any, flags: int, *args: t.Any, **options: t.Any) -> int:
+            if path in ("b", "link"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return opened(path, flags, *args, **options)
+
+        with folder(str(root)) as descriptor:
+            monkeypatch.setattr(os, "open", broken)
+            with pytest.raises(OSError, match="Input/output error"), folder_beneath(descriptor, ["a", "b"]):
+                pass
+            with pytest.raises(InvalidError, match="link is a link or not a folder"), folder_beneath(descriptor, ["link"]):
+                pass
+
     def test_a_fifo_or_folder_does_not_block(self, root: pathlib.Path) -> None:
         os.mkfifo(root / "fifo")
         for name in ("fifo", "a"):

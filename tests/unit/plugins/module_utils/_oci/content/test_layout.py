@@ -96,6 +96,14 @@ def test_untag_takes_the_name_only(path: pathlib.Path) -> None:
     assert (path / "index.json").stat().st_ino == before
 
 
+def test_untag_sweeps_what_a_killed_one_left(path: pathlib.Path) -> None:
+    store(Layout(str(path)), ["v2"], BLOB)
+    (path / ".lading-0123456789abcdef").write_text('{"schemaVersion": 2')
+    Layout(str(path)).untag("v2")
+    assert sorted(os.listdir(path)) == ["blobs", "index.json", "oci-layout"]
+    assert Layout(str(path)).index.names == ["v1"]
+
+
 def put_instead(place: pathlib.Path, kind: str, target: pathlib.Path) -> None:
     if kind == "symlink":
         place.symlink_to(target)

@@ -175,6 +175,14 @@ class TestEntries:
             look()
         assert "needle" not in str(caught.value)
 
+    def test_a_registrytoken_is_one_word(self, home: pathlib.Path) -> None:
+        """It goes into a header as it is: a line break in it would be a header of its own."""
+        for token in ("needle\nX-Header: needle", "needle\r\nX-Header: needle", "needle needle", "needl\u00e9"):
+            write(home / ".docker" / "config.json", auths={APP.registry: {"registrytoken": token}})
+            with pytest.raises(InvalidError, match=f"the registrytoken of '{APP.registry}' has characters that no token has") as caught:
+                look()
+            assert "needl" not in str(caught.value)
+
     def test_secrets_are_not_in_the_representation(self) -> None:
         assert "needle" not in repr(Credential("u", "needle", "needle", "needle"))
         assert "needle" not in repr(RegistryOptions(password="needle", identity_token="needle"))

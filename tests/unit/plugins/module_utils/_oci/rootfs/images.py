@@ -70,7 +70,7 @@ class Rootfs:
         destination, receipt = Destination(str(self.path)), Receipt(str(self.path), self.warnings.append)
         documents = Documents(self.source, receipt.document)
         found = read_image(self.source, root, documents, platform)
-        with Layers(self.source, found, self.limits, None if check else destination.scratch_beside) as layers:
+        with Layers(self.source, found, self.limits, None if check else destination) as layers:
             work = Unpacking(found, layers, self.policy, destination, receipt, documents.contents)
             plan = plan_rootfs(work)
             return plan if check else apply_rootfs(work, plan)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import stat
 import tarfile
 import tempfile
@@ -20,7 +21,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.entries imp
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import RootfsPlan
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import policy_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError, StorageError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import (
     MemorySource,
     folder,
@@ -516,3 +517,18 @@ class TestHostile:
         with pytest.raises(MismatchError, match="a has another content in its layer: remove .* and run once more"):
             rootfs.unpack(root)
         assert rootfs.state() == {"a": "0644 right"}
+
+
+def test_no_room_for_a_layer(rootfs: Rootfs, source: MemorySource) -> None:
+    """The error is the destination's: the layer's temporary file has no name of its own."""
+    root, before = image(source, [member("f", os.urandom(9000))]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(
+            StorageError, match=f"^destination {rootfs.path}: writing a temporary file for the layer sha256:.*: File too large"
+        ):
+            rootfs.unpack(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not rootfs.path.exists()
+    assert rootfs.unpack(root).changed
