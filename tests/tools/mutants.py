@@ -5,11 +5,12 @@
 
     mutants.py [--sample N] [--seed N] [--seconds N] [FILE ...]      FILE: a file, or a pattern of files, of plugins/module_utils/_oci
 
-Each unit test of the library is run once to learn which lines it reaches and how long it takes; that is kept until code or tests change.
-A file of tests that fails already is left out, and named. Then each mutant, a copy of one module with one fault (mutation.py), is
-imported in the module's place in a process of its own, and tests that reach the faulty lines are run until one fails: those of the
-same folder first, as many as the time holds. A mutant that all of them accept has survived, and is printed. Mutants may do anything,
-so root sees a file system that can only be written to in .build/mutants (Linux); others should run this as a user who has nothing to lose.
+Each unit test of a module's folder is run once to learn which lines it reaches and how long it takes; that is kept until code or tests
+change. A file of tests that fails already is left out, and named. Then each mutant, a copy of one module with one fault (mutation.py),
+is imported in the module's place in a process of its own, and tests that reach the faulty lines are run until one fails: those that are
+named after the module first, as many as the time holds. A mutant that all of them accept has survived, and is printed. Mutants may do
+anything, so root sees a file system that can only be written to in .build/mutants (Linux); others should run this as a user who has
+nothing to lose.
 """
 
 from __future__ import annotations
@@ -72,6 +73,12 @@ class Module:
             return found
         return sorted(random.Random(f"{seed} {self.file}").sample(found, sample), key=lambda mutant: mutant.number)
 
+    def test_files(self) -> t.List[pathlib.Path]:
+        """Those of the same folder; of a file that is in no folder, those that are named after it."""
+        own = pathlib.PurePath(self.file)
+        named = "test_*.py" if own.parent.name else f"test_{own.stem}*.py"
+        return sorted((UNITS / "module_utils" / "_oci" / own.parent).glob(named))
+
     def tests(self, mutant: mutation.Mutant, tests: t.Sequence[Test], seconds: float) -> t.List[Test]:
         """The tests to try, nearest first. Lines that no test reaches by itself are those of an import: all tests of the module."""
         found = [test for test in tests if test.reaches(self.file, mutant.lines)] or [test for test in tests if self.file in test.lines]
@@ -83,10 +90,9 @@ class Module:
             result.append(test)
         return result
 
-    def _distance(self, test: Test) -> t.Tuple[bool, bool, float]:
+    def _distance(self, test: Test) -> t.Tuple[bool, float]:
         path = pathlib.PurePath(test.name.partition("::")[0])
-        own = pathlib.PurePath(self.file)
-        return not path.stem.startswith(f"test_{own.stem}"), path.parent.name != (own.parent.name or LIBRARY.name), test.seconds
+        return not path.stem.startswith(f"test_{pathlib.PurePath(self.file).stem}"), test.seconds
 
 
 def measured(files: t.Iterable[pathlib.Path]) -> t.List[Test]:
@@ -177,7 +183,7 @@ def main() -> int:
     options = parser.parse_args()
     chosen = modules(options.files or DEFAULT_FILES)
     prepare()
-    tests = measured(sorted((UNITS / "module_utils").rglob("test_*.py")))
+    tests = measured(sorted({path for module in chosen for path in module.test_files()}))
     survived = sum([check(module, tests, options) for module in chosen])
     return 1 if survived else 0
 
