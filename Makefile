@@ -4,6 +4,7 @@
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
 #   PYTHON=python3.12     another Python than the newest
 #   SECONDS=3600          of make fuzz, for each target; TARGETS="tar codec" for some of them only
+#   FILES="spec/digest.py" of make mutants; SAMPLE=20 for so many mutants of each file
 
 PYTHON ?=
 BUILD := $(CURDIR)/.build
@@ -15,7 +16,7 @@ TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
-.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench fuzz format peers clean
+.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench fuzz mutants format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
@@ -24,6 +25,7 @@ help:
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
 	@echo "make bench        peak memory on a layer of 1 GiB"
 	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
+	@echo "make mutants      which small faults in FILES no unit test notices"
 	@echo "make format       format the Python code"
 	@echo "make peers        fetch the other tools into .build/peers/bin"
 	@echo "make clean        remove .build"
@@ -43,6 +45,10 @@ bench: $(BUILD)/checked
 fuzz: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(FUZZ_VENV) requirements-fuzz.txt $(PYTHON)
 	@$(FUZZ_VENV)/bin/python $(TOOLS)/run_fuzz.py $(SECONDS) $(TARGETS)
+
+mutants: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
+	@$(VENV)/bin/python $(TOOLS)/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(FILES)
 
 format: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)

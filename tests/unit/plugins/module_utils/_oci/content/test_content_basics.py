@@ -208,6 +208,22 @@ class TestLock:
                 pass
         assert os.listdir(tmp_path) == []
 
+    def test_a_refusal_comes_after_the_wait_and_leaves_nothing_open(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "a.tar").touch()
+        with folder(str(tmp_path)) as descriptor, locked(descriptor, "it"), locked_file(descriptor, "a.tar", "a.tar"):
+            before = len(os.listdir("/dev/fd"))
+            for refused in (locked(descriptor, "it", wait=0.1), locked_file(descriptor, "a.tar", "it", wait=0.1)):
+                start = time.monotonic()
+                with pytest.raises(StorageError, match="it is locked"), refused:
+                    pass
+                assert time.monotonic() - start >= 0.1
+            assert len(os.listdir("/dev/fd")) == before
+
+    def test_a_fifo_of_the_name_keeps_nobody_waiting(self, tmp_path: pathlib.Path) -> None:
+        os.mkfifo(tmp_path / "a.tar")
+        with folder(str(tmp_path)) as descriptor, locked_file(descriptor, "a.tar", "a.tar", wait=0.1):
+            assert stat.S_ISFIFO(os.stat(tmp_path / "a.tar").st_mode)
+
     def test_files_are_locked_one_by_one(self, tmp_path: pathlib.Path) -> None:
         for name in ("a.tar", "b.tar"):
             (tmp_path / name).write_text(name)

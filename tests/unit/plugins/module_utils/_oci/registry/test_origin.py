@@ -88,6 +88,18 @@ def test_redaction() -> None:
     assert secrets.redact("Authorization: Bearer eyJhbGciOi.x_-y basic dXNlcjpw") == "Authorization: Bearer *** basic ***"
 
 
+def test_the_shortest_secrets_that_are_kept() -> None:
+    secrets = Secrets()
+    secrets.add("abc", "wxyz")
+    secrets.add_query("https://s3.example.com/blob?sig=0123456789abcdef&short=0123456789abcde")
+    assert secrets.redact("wxyz abc") == "*** abc"
+    assert secrets.redact("0123456789abcdef, 0123456789abcde") == "***, 0123456789abcde"
+
+
+def test_redaction_shows_no_more_than_8_kib() -> None:
+    assert secrets.redact("x" * 9000) == "x" * 8192
+
+
 def test_redaction_of_a_text_that_was_folded_or_encoded_otherwise() -> None:
     secrets.add("folded  or\tnot/so")
     assert quoted("you sent folded  or\tnot/so here") == "you sent *** here"
