@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import time
 import typing as t
 
 MODULES = "ansible_collections.lading.oci.plugins.modules"
+_LOOK = 0.01  # seconds between two looks at a process
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 LAYOUT, ARCHIVE, REGISTRY = "layout", "archive", "registry"
 
 
@@ -67,7 +70,6 @@ class Run:
 def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str], stdin: str = "", cwd: t.Optional[str] = None) -> Run:
     """Run to its end, or for ``limit`` seconds; then it is killed with all that it started."""
     start = time.monotonic()
-    _reset_peak()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)
@@ -84,6 +86,7 @@ def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str]
         timer = threading.Timer(limit, expire)
         timer.start()
         try:
+            peak = _peak_until_end(process.pid)
             _pid, status, usage = os.wait4(process.pid, 0)
         finally:
             timer.cancel()
@@ -91,13 +94,20 @@ def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str]
         output.seek(0)
         text = output.read(8 * 1024 * 1024).decode("utf-8", "surrogateescape")
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(process.returncode == 0, text, time.monotonic() - start, usage.ru_maxrss / 1024, expired.is_set(), cpu)
+    return Run(process.returncode == 0, text, time.monotonic() - start, peak, expired.is_set(), cpu)
 
 
-def _reset_peak() -> None:
-    """A new process begins with the peak of the one that started it: that may be a test's, which made something large."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
+def _peak_until_end(pid: int) -> float:
+    """The peak of its resident memory in MiB, looked at until the process has ended, which is left to be waited for.
+
+    What the system counts for a process begins with the memory of the one that started it, and that is a test's.
+    """
+    peak = 0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        found = _PEAK.search(pathlib.Path(f"/proc/{pid}/status").read_text())
+        peak = max(peak, int(found.group(1)) if found else 0)
+        time.sleep(_LOOK)
+    return peak / 1024
 
 
 class Client(abc.ABC):

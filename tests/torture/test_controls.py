@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 import typing as t
 
 import clients
@@ -80,3 +81,9 @@ def test_counts_add_up(tmp_path: pathlib.Path) -> None:
     counts.inapplicable(tallies.FAULTS, "three", "lading.oci")
     assert tallies.table(tallies.read(counts.path)) == ["lading.oci: 2 faults injected, 1 survived, 1 not applicable"]
     assert [json.loads(line)["case"] for line in counts.path.read_text().splitlines()] == ["one", "two", "three"]
+
+
+def test_the_peak_of_memory_is_the_programs_own(tmp_path: pathlib.Path) -> None:
+    ours = bytearray(300 * 1024 * 1024)
+    done = clients.run([sys.executable, "-c", "import time; x = bytearray(b'x' * 64 * 1024 * 1024); time.sleep(0.2)"], 60, {})
+    assert done.succeeded and 64 < done.peak_mib < 250 and len(ours) > 0
