@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -23,15 +24,13 @@ import traceback
 import types
 import typing as t
 
-# What takes long to import and is not under test: every child has it by then.
-import _pytest.cacheprovider  # noqa: F401
-import _pytest.junitxml  # noqa: F401
-import ansible.module_utils.basic  # noqa: F401
 import coverage
 import hypothesis
-import jsonschema  # noqa: F401
 import pytest
-import requests  # noqa: F401
+
+# What takes long to import and is not under test: every child has it by then.
+for _slow in ("_pytest.cacheprovider", "_pytest.junitxml", "ansible.module_utils.basic", "jsonschema", "requests"):
+    importlib.import_module(_slow)
 
 _MEMORY = 3 << 30
 _BROKEN = 99

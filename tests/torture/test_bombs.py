@@ -116,6 +116,6 @@ def test_control(kind: str, pack: str, unpack: str, ours: t.Type[clients.Ours], 
     bench = Bench(tmp_path)
     done = _run(bench, CONTROLS[kind](), pack, unpack, ours(bench.home))
     assert done.succeeded, done.output[:2000]
-    made = [path for path in bench.out.joinpath("d").iterdir()]
+    made = list(bench.out.joinpath("d").iterdir())
     assert len(made) == (1 if kind == "zeros" else 2_000)
     assert sum(path.stat().st_size for path in made if path.is_file()) == (4 * MIB if kind == "zeros" else 0)
