@@ -659,6 +659,7 @@ def run(module: AnsibleModule) -> None:
         if not module.check_mode:
             written.finish(pull, pruned)
             receipt.remember(selection.root, selection.manifests, blobs.listings)
+            destination.clear_partials(item.desc for item in selection.items if item.folder)
         result = result_of(pull, plan, pruned, set_attributes(module, pull, plan))
     module.exit_json(
         reference=f"{reference.name}@{selection.root.digest}",
@@ -695,6 +696,7 @@ def run_rootfs(module: AnsibleModule) -> None:
         plan = plan_rootfs(work)
         if not module.check_mode:
             plan = apply_rootfs(work, plan)
+            destination.clear_partials(image.layers)
         stats = rootfs_stats_of(work, plan, documents)
     if plan.skipped:
         module.warn(f"{len(plan.skipped)} devices and FIFOs of the image were left out: rootfs_options.devices makes them, as root")

@@ -23,6 +23,7 @@ from .content.beneath import (
     open_beneath,
     remove_empty,
     remove_file,
+    remove_unless_held,
     replace_link,
     second_name,
     stat_beneath,
@@ -228,6 +229,14 @@ class Destination:
             with folder(where) as parent:
                 sweep(parent, partials=False)
                 return ScratchFile(parent, desc, where, self.path)
+
+    def clear_partials(self, descs: t.Iterable[Descriptor]) -> None:
+        """Remove what is left of fetching these: all is in its place, so that a pull which was killed after that may have left it."""
+        for name in {partial_name(desc) for desc in descs}:
+            for path in {self.path, os.path.dirname(self.path)}:
+                with contextlib.suppress(NotFoundError, InvalidError, OSError), folder(path) as parent:
+                    if stat_beneath(parent, name) is not None:
+                        remove_unless_held(parent, name)
 
     @contextlib.contextmanager
     def _parent(self, parts: Parts) -> t.Iterator[int]:

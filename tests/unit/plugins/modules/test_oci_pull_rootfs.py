@@ -299,3 +299,15 @@ class TestRefused:
     def test_a_file_as_dest(self, run: Run, src: str, dest: pathlib.Path) -> None:
         dest.write_text("x")
         assert f"not a folder: {dest}" in run.failed(src=src, dest=dest, unpack="rootfs")
+
+
+def test_what_a_run_that_was_killed_at_its_end_left_goes(run: Run, src: str, dest: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    options = {"src": src, "dest": dest, "unpack": "rootfs"}
+    assert run.done(**options)["changed"]
+    blobs = [path.name for path in (tmp_path / "layout" / "blobs" / "sha256").iterdir()]
+    for name in blobs:
+        (tmp_path / f".lading-partial-sha256-{name}").write_bytes(b"some")
+    assert not run.done(check=True, **options)["changed"]
+    assert len(list(tmp_path.glob(".lading-partial-*"))) == len(blobs)
+    assert not run.done(**options)["changed"]
+    assert len(list(tmp_path.glob(".lading-partial-*"))) == len(blobs) - 2, "the layers of this image, and nothing of others"

@@ -31,7 +31,13 @@ def run_apart(program: str, *arguments: str) -> subprocess.CompletedProcess[str]
     paths = [here[: here.index("/ansible_collections/")], *filter(None, sys.path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment, preexec_fn=_heed_signals)
+
+
+def _heed_signals() -> None:
+    """Tests that are started in the background, or by nohup, have inherited that nothing interrupts them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_a_module_leaves_no_core() -> None:
