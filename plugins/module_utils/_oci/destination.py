@@ -233,7 +233,7 @@ class Destination:
     def clear_partials(self, descs: t.Iterable[Descriptor]) -> None:
         """Remove what is left of fetching these: all is in its place, so that a pull which was killed after that may have left it."""
         for name in {partial_name(desc) for desc in descs}:
-            for path in {self.path, os.path.dirname(self.path)}:
+            for path in (self.path, os.path.dirname(self.path)):
                 with contextlib.suppress(NotFoundError, InvalidError, OSError), folder(path) as parent:
                     if stat_beneath(parent, name) is not None:
                         remove_unless_held(parent, name)
