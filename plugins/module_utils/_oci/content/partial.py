@@ -137,6 +137,7 @@ class ScratchFile(BlobFile):
         if self._temp is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._temp, dir_fd=self._parent)
+            forget_temp(self._temp)
             self._temp = None
 
 
