@@ -181,7 +181,7 @@ options:
       - Whether O(manifests) changes the index that the ref names now, and keeps its other entries and its annotations.
       - An entry with the same platform is replaced, and its attestations go with it. One without a platform replaces nothing.
       - When the ref names a single image, that is the first entry.
-      - Tasks that change the same ref must run one after the other.
+      - Tasks that change the same ref at the same time keep the entries of each other.
     type: bool
     default: false
   artifact_type:
@@ -381,6 +381,7 @@ stats:
       sample: {"source": {"HEAD": 1, "GET": 2}, "destination": {}}
 """
 
+import contextlib
 import os
 import typing as t
 
@@ -404,12 +405,16 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MovedError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
 from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate
 
 if t.TYPE_CHECKING:
     from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Fetcher, Source, Target
     from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference
+
+_APPENDS_AT_ONCE = 50  # other tasks that may change the index while this one is made
 
 
 def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
@@ -434,22 +439,36 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 
 def build_index(module: AnsibleModule) -> t.Dict[str, t.Any]:
-    """Make the index beside the layout, then copy from there and from the sources what the layout lacks."""
+    """Make the index, once more when another task has changed the one that it was made of: each time one of them is done."""
     params = module.params
-    target = open_layout(params["path"])
     tag = check_ref_name(params["tag"])
     options = IndexOptions(params, os.environ)
+    target = open_layout(params["path"])
     opened = open_sources(module, options.sources)
     for parsed, source in opened:
         if module.check_mode and is_unmade(parsed):
             module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
             return {"validated": [], **unmade_result(LayoutReference(params["path"], tag), [], source, target)}
+    for _try in range(_APPENDS_AT_ONCE):
+        with contextlib.suppress(MovedError):
+            return publish_index(module, options, opened, tag)
+    return publish_index(module, options, opened, tag)
+
+
+def publish_index(
+    module: AnsibleModule, options: IndexOptions, opened: t.Sequence[t.Tuple[Reference, Source]], tag: str
+) -> t.Dict[str, t.Any]:
+    """Make the index beside the layout, then copy from there and from the sources what the layout lacks.
+
+    Raises MovedError when it was made of the index that is there, and that has become another one.
+    """
+    target = open_layout(module.params["path"])
     overlay = Overlay(target)
     content = Chained([overlay, *(source for _parsed, source in opened)])
     current = target.lookup(tag)
     before = listing(content, current)
     root = options.build(IndexBuilder(overlay, content), opened, current)
-    result = publish(module, overlay, content, root, target)
+    result = publish(module, overlay, content, root, target, unmoved=options.append)
     result["diff"]["before"] += before
     result["diff"]["after"] += listing(content, root)
     result["stats"]["requests"]["source"] = requests_of_all(opened)
@@ -457,15 +476,24 @@ def build_index(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 
 def publish(
-    module: AnsibleModule, overlay: Overlay, content: Fetcher, root: Descriptor, target: Target, source: t.Optional[Source] = None
+    module: AnsibleModule,
+    overlay: Overlay,
+    content: Fetcher,
+    root: Descriptor,
+    target: Target,
+    source: t.Optional[Source] = None,
+    unmoved: bool = False,
 ) -> t.Dict[str, t.Any]:
-    """Check what was made, and let the ref name it; ``content`` is where all of it can be read, ``source`` what it was built on."""
+    """Check what was made, and let the ref name it; ``content`` is where all of it can be read, ``source`` what it was built on.
+
+    ``unmoved``: only while the ref names what it did.
+    """
     params = module.params
     plan = plan_copy(content, root, target, [params["tag"]])
     validated = validate(overlay, plan.missing)
     outcome = None
     if plan.changed and not module.check_mode:
-        outcome = apply_copy(plan, content, target)
+        outcome = apply_copy(plan, content, target, unmoved=unmoved)
     return {"validated": validated, **copy_result(plan, outcome, f"oci:{params['path']}", source, target)}
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import pathlib
@@ -18,13 +19,19 @@ import tally as tallies
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import open_layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import platform_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.verify import verify
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import image, store
+from support import start_module, succeed
 from test_kill_pull import pull
 from test_races import write
 
 WRITERS, ROUNDS = 8, 20
+APPENDS, APPEND_ROUNDS = 3, 3
 Store = t.Union[Layout, Archive]
 
 
@@ -71,6 +78,38 @@ def test_no_name_is_lost(kind: t.Type[Store], suffix: str, existing: bool, folde
     case = f"{kind.__name__}-{'existing' if existing else 'new'}"
     tally.add(tallies.RACES, not problems, case, tried=WRITERS * ROUNDS, kept=kept, why="; ".join(problems))
     assert not problems and kept == WRITERS * ROUNDS
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize("suffix", ["", ".tar"], ids=["folder", "tar"])
+def test_appends_at_once(suffix: str, there: bool, folder: pathlib.Path, tally: tallies.Tally, ours: t.Any) -> None:
+    """Modules as processes that append to one index at the same time: all entries are there, and content of all is whole."""
+    names, source, path = [f"cpu{number}" for number in range(APPENDS)], folder / "images", f"{folder}/out{suffix}"
+    for name in ["first", *names]:
+        (folder / name).write_text(name)
+        layers = [{"src": str(folder / name), "dest": "/name"}]
+        succeed("oci_layout_build", {"path": str(source), "tag": name, "platform": f"linux/{name}", "layers": layers})
+    problems, kept = [], 0
+    for number in range(APPEND_ROUNDS):
+        index = {"path": path, "tag": f"v{number}", "append": True}
+        if there:
+            succeed("oci_layout_build", {**index, "manifests": [{"src": f"oci:{source}:first"}]})
+        running = [start_module("oci_layout_build", {**index, "manifests": [{"src": f"oci:{source}:{name}"}]}) for name in names]
+        for process in running:
+            out, err = process.communicate(timeout=120)
+            answer = json.loads(out)
+            problems += [] if answer.get("changed") and not answer.get("failed") else [f"{answer} {err}"]
+        store_seen = open_layout(path)
+        root = store_seen.resolve(f"v{number}")
+        entries = [str(platform_of(desc)) for desc in manifest.parse(root, store_seen.fetch_bytes(root)).manifests]
+        kept += len({f"linux/{name}" for name in names} & set(entries))
+        wanted = sorted(f"linux/{name}" for name in [*(["first"] if there else []), *names])
+        problems += [] if sorted(entries) == wanted else [f"entries are {entries}"]
+        verify(store_seen, root)
+    problems += [str(path) for path in folder.rglob(".lading-*")]
+    case = f"appends-{suffix or 'folder'}-{'existing' if there else 'new'}"
+    tally.add(tallies.RACES, not problems, case, tried=APPENDS * APPEND_ROUNDS, kept=kept, why="; ".join(problems))
+    assert not problems
 
 
 def _write_as(kind: t.Type[Store], path: str, source: str, name: str, barrier: t.Any) -> t.Optional[str]:

@@ -233,18 +233,24 @@ def _mountable(src: Fetcher, dst: Target, missing: t.Iterable[Descriptor]) -> t.
     return frozenset(desc.digest for desc in blobs if dst.mountable(src.origin(desc)))
 
 
-def apply_copy(plan: CopyPlan, src: Fetcher, dst: Target, concurrency: int = DEFAULT_CONCURRENCY) -> Outcome:
-    """Do what the plan says: blobs in parallel, then manifests, successors first, then the root and its names."""
-    return apply_copies([(plan, src)], dst, concurrency)
+def apply_copy(plan: CopyPlan, src: Fetcher, dst: Target, concurrency: int = DEFAULT_CONCURRENCY, unmoved: bool = False) -> Outcome:
+    """Do what the plan says: blobs in parallel, then manifests, successors first, then the root and its names.
+
+    ``unmoved``: what is copied was made of what the names name, so a layout raises MovedError when they do not name that any more.
+    """
+    return apply_copies([(plan, src)], dst, concurrency, unmoved)
 
 
-def apply_copies(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, concurrency: int = DEFAULT_CONCURRENCY) -> Outcome:
+def apply_copies(
+    plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, concurrency: int = DEFAULT_CONCURRENCY, unmoved: bool = False
+) -> Outcome:
     """As ``apply_copy``, of several plans that one Planner made, each with its source: all blobs, then manifests and names."""
     outcome = Outcome()
     changed = [(plan, src) for plan, src in plans if plan.changed]
     if not changed:
         return outcome
-    with dst.receiving(_incoming([plan for plan, _src in changed])):
+    incoming = _incoming([plan for plan, _src in changed])
+    with dst.receiving(replace(incoming, unmoved=_named_now(changed)) if unmoved else incoming):
         blobs = [(plan, src, desc) for plan, src in changed for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
         _transfer_all(blobs, dst, concurrency, outcome)
         for plan, src in changed:
@@ -253,6 +259,11 @@ def apply_copies(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, con
                     dst.push(desc, bytes_opener(desc, plan.manifests[desc.digest]))
             dst.tag(plan.root, _root_bytes(plan, src), plan.moving)
     return outcome
+
+
+def _named_now(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]]) -> t.Dict[str, t.Optional[Digest]]:
+    current = [item for plan, _src in plans for item in plan.current.items()]
+    return {name: desc.digest if desc is not None else None for name, desc in current}
 
 
 def _incoming(plans: t.Sequence[CopyPlan]) -> Incoming:

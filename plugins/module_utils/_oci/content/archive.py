@@ -86,6 +86,7 @@ class Archive(IndexedStore):
             sweep(parent_fd, partials=False)
             old = self._reopened()
             new_index = self._read_index(old) if old else LayoutIndex()
+            new_index.check_unmoved(incoming.unmoved)
             for root, references in incoming.roots:
                 new_index = new_index.tagged(root, references)
             roots = [named.root for named in incoming.roots]

@@ -38,6 +38,7 @@ class Layout(IndexedStore):
         self.location = f"layout {path}"
         self._index: t.Optional[LayoutIndex] = None
         self._damaged: t.FrozenSet[Digest] = frozenset()
+        self._unmoved: t.Mapping[str, t.Optional[Digest]] = {}
 
     @property
     def index(self) -> LayoutIndex:
@@ -77,7 +78,7 @@ class Layout(IndexedStore):
     @contextlib.contextmanager
     def _receiving(self, incoming: Incoming) -> t.Iterator[None]:
         self._prepare()
-        self._damaged = incoming.damaged
+        self._damaged, self._unmoved = incoming.damaged, incoming.unmoved
         try:
             yield
         except BaseException as error:
@@ -86,7 +87,7 @@ class Layout(IndexedStore):
                     self._sweep()
             raise
         finally:
-            self._damaged = frozenset()
+            self._damaged, self._unmoved = frozenset(), {}
         self._sweep()
 
     def _sweep(self) -> None:
@@ -124,9 +125,14 @@ class Layout(IndexedStore):
                     os.unlink(desc.digest.encoded, dir_fd=blobs)
 
     def _tag(self, root: Descriptor, manifest: bytes, references: t.Sequence[str]) -> None:
-        self._push(root, bytes_opener(root, manifest))
-        self._damaged -= {root.digest}
-        self._change_index(lambda index: index.tagged(root, references))
+        def change(index: LayoutIndex) -> LayoutIndex:
+            # Under the lock: of names that have moved, the root is not stored.
+            index.check_unmoved(self._unmoved)
+            self._push(root, bytes_opener(root, manifest))
+            self._damaged -= {root.digest}
+            return index.tagged(root, references)
+
+        self._change_index(change)
 
     def _untag(self, references: t.Sequence[str]) -> None:
         """What was named stays as a blob."""

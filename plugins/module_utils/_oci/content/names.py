@@ -11,7 +11,7 @@ import typing as t
 from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import REF_NAME, Descriptor
 from ..spec.digest import Digest, looks_like_digest
-from ..spec.errors import InvalidError, MismatchError, NotFoundError, located, storage_errors
+from ..spec.errors import InvalidError, MismatchError, MovedError, NotFoundError, located, storage_errors
 from ..spec.graph import MAX_DEPTH, MAX_NODES
 from ..spec.reference import check_ref_name, position_of
 from ..spec.referrers import fallback_tag, listed_as
@@ -101,6 +101,15 @@ class LayoutIndex:
             if entry.get("digest") == digest:
                 return Descriptor.parse(entry, "an entry of index.json")
         return None
+
+    def check_unmoved(self, expected: t.Mapping[str, t.Optional[Digest]]) -> None:
+        """Raises MovedError when a ref does not name what is expected of it."""
+        for reference, digest in expected.items():
+            desc = self.find(reference)
+            found = desc.digest if desc is not None else None
+            if found != digest:
+                was, now = digest or "nothing", found or "nothing"
+                raise MovedError(f"the ref {reference!r} named {was} when this was planned, and names {now} now: run again")
 
     def not_found(self, reference: str) -> NotFoundError:
         return NotFoundError(f"no ref {reference!r} in the layout ({self._known_names()})")

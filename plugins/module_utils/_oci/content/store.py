@@ -14,7 +14,7 @@ import contextlib
 import io
 import threading
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..spec import ending, mediatype
 from ..spec.descriptor import Descriptor
@@ -148,7 +148,9 @@ class Named(t.NamedTuple):
 class Incoming:
     """What is about to be written: ``missing`` will be pushed (successors first, the root among them when it is not stored yet),
     ``references`` will name ``root``; ``also``: further roots. ``kept`` is what the roots need and the target has already.
-    ``damaged``: digests of those in ``missing`` that are stored, and are not what they ought to be."""
+    ``damaged``: digests of those in ``missing`` that are stored, and are not what they ought to be. ``unmoved``: names, with the
+    digest that each of them has to have still when it is written (None: it must not be there); a layout raises MovedError, a
+    registry has no conditional requests."""
 
     root: Descriptor
     references: t.Tuple[str, ...] = ()
@@ -156,6 +158,7 @@ class Incoming:
     kept: t.Tuple[Descriptor, ...] = ()
     also: t.Tuple[Named, ...] = ()
     damaged: t.FrozenSet[Digest] = frozenset()
+    unmoved: t.Mapping[str, t.Optional[Digest]] = field(default_factory=dict)
 
     @property
     def roots(self) -> t.List[Named]:

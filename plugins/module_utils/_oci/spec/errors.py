@@ -57,6 +57,10 @@ class StorageError(OCIError):
     """The file system refused: permission, space, a path of the wrong kind."""
 
 
+class MovedError(StorageError):
+    """A name does not name any more what it did when its change was planned: plan again."""
+
+
 class ToolError(OCIError):
     """A program that does part of the work failed; the message has its own words."""
 

@@ -9,7 +9,12 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import Addition, IndexBuilder
+from ansible_collections.lading.oci.plugins.module_utils._oci.module import open_layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import platform_of
 from ansible_collections.lading.oci.plugins.modules import oci_layout_build
@@ -34,8 +39,8 @@ def _arguments(tmp_path: pathlib.Path) -> Arguments:
     return {"path": str(tmp_path / "out"), "tag": "v1", "manifests": [{"src": f"oci:{tmp_path}/images:amd64"}]}
 
 
-def platforms(path: pathlib.Path) -> t.List[str]:
-    store = Layout(str(path))
+def platforms(path: t.Union[str, pathlib.Path]) -> t.List[str]:
+    store = open_layout(str(path))
     root = store.resolve("v1")
     return [str(platform_of(desc)) for desc in manifest.parse(root, store.fetch_bytes(root)).manifests]
 
@@ -57,6 +62,61 @@ def test_append_and_remove(run: Run, arguments: Arguments, tmp_path: pathlib.Pat
     assert not run.done(more)["changed"]
     less = {**arguments, "append": True, "manifests": [{"state": "absent", "platform": "linux/amd64"}]}
     assert run.done(less)["changed"] and platforms(tmp_path / "out") == ["linux/arm64"]
+
+
+class Meanwhile:
+    """Another task that has changed the index before this one writes: each time that this one has made its own, ``times`` times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, images: Images, store: t.Callable[[], t.Any], times: float) -> None:
+        self._real, self._images, self._store, self._left = oci_layout_build.apply_copy, images, store, times
+        self.tries = 0
+        monkeypatch.setattr(oci_layout_build, "apply_copy", self._apply)
+
+    def _apply(self, *args: t.Any, **options: t.Any) -> t.Any:
+        self.tries += 1
+        if self.tries <= self._left:
+            other = self._images.image(tar_of(a=str(self.tries)), platform=f"linux/other{self.tries}")
+            overlay = Overlay(self._store())
+            builder = IndexBuilder(overlay, Chained([overlay, self._images.layout]))
+            root = builder.build([Addition(0, "other", other)], {}, "", self._store().lookup("v1"))
+            target = self._store()
+            self._real(
+                plan_copy(Chained([overlay, self._images.layout]), root, target, ["v1"]), Chained([overlay, self._images.layout]), target
+            )
+        return self._real(*args, **options)
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar"], ids=["folder", "tar"])
+@pytest.mark.parametrize("there", [True, False], ids=["existing", "new"])
+def test_an_index_that_changes_while_it_is_appended_to(
+    there: bool, suffix: str, run: Run, arguments: Arguments, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entries of both are there, and other content of the layout too."""
+    arguments["path"] += suffix
+    if there:
+        run.done(arguments)
+    images = Images(tmp_path / "others")
+    meanwhile = Meanwhile(monkeypatch, images, lambda: open_layout(arguments["path"]), 3)
+    done = run.done({**arguments, "append": True, "manifests": [{"src": f"oci:{tmp_path}/images:arm64"}]})
+    assert done["changed"] and meanwhile.tries == 4
+    found = [f"linux/other{number}" for number in (1, 2, 3)]
+    assert platforms(arguments["path"]) == [*(["linux/amd64"] if there else []), *found, "linux/arm64"]
+    names = [path.name for path in tmp_path.rglob(".lading-*")]
+    assert done["tags"]["v1"]["before"] is not None and names == []
+
+
+def test_an_index_that_never_stands_still(run: Run, arguments: Arguments, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile = Meanwhile(monkeypatch, Images(tmp_path / "others"), lambda: open_layout(arguments["path"]), float("inf"))
+    monkeypatch.setattr(oci_layout_build, "_APPENDS_AT_ONCE", 2)
+    message = run.failed({**arguments, "append": True})
+    assert meanwhile.tries == 3 and "the ref 'v1' named sha256:" in message and message.endswith("now: run again")
+    assert platforms(arguments["path"]) == ["linux/other1", "linux/other2", "linux/other3"]
+
+
+def test_without_append_the_last_one_wins(run: Run, arguments: Arguments, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Meanwhile(monkeypatch, Images(tmp_path / "others"), lambda: open_layout(arguments["path"]), 1)
+    run.done(arguments)
+    assert platforms(arguments["path"]) == ["linux/amd64"]
 
 
 def test_a_ref_goes(run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> None:
