@@ -17,7 +17,7 @@ from . import auth
 from .answers import warnings_of
 from .login import Caller, Login
 from .origin import host_of, quoted, resolve, same_origin, secrets
-from .retry import PASSING, Patience, Sleep
+from .retry import PASSING, Patience, Sleep, retry_after
 from .transport import Interrupted, Request, Response, Transport
 
 if t.TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Client:
                 if not patience.wait():
                     raise TransportError(_given_up(error.message, patience)) from error
                 continue
-            if call.once or response.status not in PASSING or not patience.wait(response.headers.get("Retry-After")):
+            if call.once or response.status not in PASSING or not patience.wait(retry_after(response.headers)):
                 return response
             response.finish()
 
@@ -160,7 +160,7 @@ class Client:
         while True:
             try:
                 response = self._ask_for_token(caller, request)
-                status, asked = response.status, response.headers.get("Retry-After")
+                status, asked = response.status, retry_after(response.headers)
                 body = response.read_all(auth.MAX_TOKEN_ANSWER, f"the answer of the token server {host_of(request.url)}")
             except Interrupted as error:
                 if not patience.wait():

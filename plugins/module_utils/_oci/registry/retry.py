@@ -24,20 +24,28 @@ _LONGEST_PAUSE = 30.0
 Sleep = t.Callable[[float], None]
 
 
-def retry_after(value: t.Optional[str], now: t.Optional[float] = None) -> t.Optional[float]:
+def retry_after(headers: t.Mapping[str, str], now: t.Optional[float] = None) -> t.Optional[float]:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None when there is none to be read."""
-    if value is None:
-        return None
-    text = value.strip()
+    text = headers.get("Retry-After", "").strip()
     if text.isdigit() and text.isascii():
         return float(text[:12])
+    until, said = _moment(text), _moment(headers.get("Date", ""))
+    if until is None:
+        return None
+    # By the registry's own clock where it tells: this machine's may be years off, which would be no pause at all, or one for ever.
+    if said is not None:
+        return max(0.0, until - said)
+    left = until - (time.time() if now is None else now)
+    return left if left > 0 else None
+
+
+def _moment(text: str) -> t.Optional[float]:
+    """Seconds since 1970; None for what is no date."""
     try:
         date = parsedate_to_datetime(text)
+        return (date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, date.timestamp() - (time.time() if now is None else now))
 
 
 class Patience:
@@ -52,19 +60,18 @@ class Patience:
         """There was progress: count anew."""
         self.used = 0
 
-    def wait(self, asked: t.Optional[str] = None) -> bool:
-        """Pause before the next try; False at once when there is none left. ``asked``: a Retry-After header, which is honoured.
+    def wait(self, asked: t.Optional[float] = None) -> bool:
+        """Pause before the next try; False at once when there is none left. ``asked``: seconds by Retry-After, which are honoured.
 
         Raises TransportError when it asks for more than LONGEST_WAIT.
         """
         if self.used >= self._retries:
             return False
-        seconds = retry_after(asked)
-        if seconds is not None and seconds > LONGEST_WAIT:
+        if asked is not None and asked > LONGEST_WAIT:
             raise TransportError(
-                f"the registry asks to wait {seconds:.0f} seconds (Retry-After); more than {LONGEST_WAIT:.0f} are not waited"
+                f"the registry asks to wait {asked:.0f} seconds (Retry-After); more than {LONGEST_WAIT:.0f} are not waited"
             )
         longest = min(_FIRST_PAUSE * 2**self.used, _LONGEST_PAUSE)
         self.used += 1
-        self._sleep(longest * random.uniform(0.5, 1.0) if seconds is None else seconds)
+        self._sleep(longest * random.uniform(0.5, 1.0) if asked is None else asked)
         return True

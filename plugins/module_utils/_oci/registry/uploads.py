@@ -17,7 +17,7 @@ from . import answers
 from .client import Call, Client, Payload, swallow
 from .login import Caller
 from .origin import host_of, resolve, same_origin
-from .retry import PASSING, Patience
+from .retry import PASSING, Patience, retry_after
 from .transport import Interrupted, Response
 
 if t.TYPE_CHECKING:
@@ -37,9 +37,9 @@ _OCTETS = "application/octet-stream"
 
 
 class _Lost(Exception):
-    """The session is gone or of no use: start again with a new one. ``asked`` is its Retry-After."""
+    """The session is gone or of no use: start again with a new one. ``asked``: seconds by Retry-After."""
 
-    def __init__(self, error: OCIError, asked: t.Optional[str] = None) -> None:
+    def __init__(self, error: OCIError, asked: t.Optional[float] = None) -> None:
         super().__init__(str(error))
         self.error = error
         self.asked = asked
@@ -192,7 +192,7 @@ class Upload:
             raise _TooLarge(self._failure(response, "PATCH"))
         if response.status == 416 and patience.wait():
             return self._counted(session, response)
-        if response.status in PASSING and patience.wait(response.headers.get("Retry-After")):
+        if response.status in PASSING and patience.wait(retry_after(response.headers)):
             return self._ask_offset(session, self._failure(response, "PATCH"))
         if response.status == 404:
             raise _Lost(self._failure(response, "PATCH"))
@@ -248,7 +248,7 @@ class Upload:
             return
         if response.status == 200:
             raise answers.unexpected(response, self._doing("PUT"))
-        asked = response.headers.get("Retry-After")
+        asked = retry_after(response.headers)
         error = self._failure(response, "PUT")
         if response.status in PASSING or response.status in (404, 416):
             raise _Lost(error, asked)

@@ -159,13 +159,25 @@ def test_proxy(url: str, environ: t.Dict[str, str], proxy: t.Optional[str]) -> N
         ("0", 0),
         ("7", 7),
         (email.utils.formatdate(1030, usegmt=True), 30),
-        (email.utils.formatdate(900), 0),
+        (email.utils.formatdate(900), None),
+        (email.utils.formatdate(-1030), None),
         ("soon", None),
         ("", None),
     ],
 )
 def test_retry_after(value: str, seconds: t.Optional[float]) -> None:
-    assert retry_after(value, now=1000) == seconds
+    assert retry_after({"Retry-After": value}, now=1000) == seconds
+    assert retry_after({"Retry-After": value, "Date": "today"}, now=1000) == seconds
+
+
+@pytest.mark.parametrize("now", [0, 1e9, 4e9])
+def test_a_date_is_by_the_registrys_clock(now: float) -> None:
+    """Threat row 35: this machine's clock may be years off, either way."""
+    said = {"Date": email.utils.formatdate(2e9, usegmt=True)}
+    assert retry_after({"Retry-After": email.utils.formatdate(2e9 + 30, usegmt=True), **said}, now) == 30
+    assert retry_after({"Retry-After": email.utils.formatdate(2e9 - 30, usegmt=True), **said}, now) == 0
+    assert retry_after({"Retry-After": "30", **said}, now) == 30
+    assert retry_after(said, now) is None
 
 
 def test_patience_grows_and_ends() -> None:
@@ -181,8 +193,8 @@ def test_patience_grows_and_ends() -> None:
 def test_patience_keeps_to_what_was_asked() -> None:
     pauses: t.List[float] = []
     patience = Patience(2, pauses.append)
-    assert patience.wait("3")
+    assert patience.wait(3)
     with pytest.raises(TransportError, match="wait 86400 seconds"):
-        patience.wait("86400")
+        patience.wait(86400)
     assert pauses == [3]
     assert LONGEST_WAIT == 120

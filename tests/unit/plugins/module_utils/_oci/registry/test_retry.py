@@ -33,7 +33,7 @@ def test_a_pause_ends_when_it_is_stopped() -> None:
     stop.set()
     with stopped_by(stop):
         with pytest.raises(CancelledError):
-            Patience(1).wait("100")
+            Patience(1).wait(100)
 
 
 def test_what_stops_a_pause_is_forgotten() -> None:
@@ -51,7 +51,7 @@ def test_the_error_of_another_ends_the_pause_and_is_the_one_to_report() -> None:
     def work(item: str) -> None:
         if item == "waits":
             waiting.set()
-            Patience(1).wait("100")
+            Patience(1).wait(100)
         assert waiting.wait(30)
         stop.set()
         raise NotFoundError("it is not there")
