@@ -6,21 +6,43 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import typing as t
 import uuid
 
+import pytest
+import tally as tallies
 from cutting_proxy import CuttingProxy
-from resuming import SENT, Transfer, publish
+from resuming import SENT, Published, Transfer, publish
 
 SIZE_MIB = 1024
 
 
-def test_a_copy_of_one_gibibyte(ours: t.Any, registry: t.Any, report: t.Callable[..., None], tmp_path: pathlib.Path) -> None:
-    published = publish(tmp_path, registry.host, f"resume/{uuid.uuid4().hex[:12]}", SIZE_MIB)
+@pytest.fixture(scope="module", name="published")
+def _published(registry: t.Any, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Published]:
+    """Made once; what takes gigabytes goes at the end."""
+    folder = tmp_path_factory.mktemp("large")
+    yield publish(folder, registry.host, f"resume/{uuid.uuid4().hex[:12]}", SIZE_MIB)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("kind, by", [("folder", "cut"), ("folder", "kill"), ("tar", "cut"), ("file", "cut")])
+def test_a_copy_of_one_gibibyte(
+    kind: str, by: str, ours: t.Any, published: Published, registry: t.Any, report: t.Any, place: pathlib.Path
+) -> None:
     with CuttingProxy(registry.host) as proxy:
-        transfer = Transfer("folder", tmp_path, published, proxy)
-        transfer.cut()
+        transfer = Transfer(kind, place, published, proxy)
+        if by == "kill":
+            transfer.kill()
+        else:
+            transfer.cut()
         share = transfer.go_on()
-    print(f"{share:.1%} were sent by the second run")
-    report("resume", [] if share <= SENT else [f"{share:.1%} were sent by the second run"])
-    assert transfer.path.is_dir() and transfer.partials() == []
+    print(f"{kind}, {by}: {share:.1%} were sent by the second run")
+    report(tallies.KILLS, [] if share <= SENT else [f"{share:.1%} were sent by the second run"])
+    transfer.check()
