@@ -72,6 +72,18 @@ def find(name: str) -> pathlib.Path:
         return _from_package(name, tool)
 
 
+def unpacked(package: str) -> pathlib.Path:
+    """A package of this machine's own release, unpacked into the cache folder once. Raises Unavailable."""
+    folder = CACHE / "packages" / package
+    with locked(CACHE):
+        if not folder.exists():
+            new = folder.with_name(f"{package}.new")
+            shutil.rmtree(new, ignore_errors=True)
+            apt(False).unpack(package, new)
+            new.rename(folder)
+    return folder
+
+
 def _from_package(name: str, tool: Tool) -> pathlib.Path:
     folder = CACHE / "tools" / tool.package
     program = folder / "run" / tool.names[0]

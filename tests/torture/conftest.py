@@ -29,6 +29,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--client", default="lading.oci", help="what is tortured: lading.oci, oras, skopeo or crane")
 
 
+@pytest.fixture(scope="session", name="package")
+def _package() -> t.Callable[[str], pathlib.Path]:
+    """``package(name)``: a Debian package, unpacked. One that cannot be had skips the test, or fails it where peers are required."""
+
+    def package(name: str) -> pathlib.Path:
+        try:
+            return peer_tools.unpacked(name)
+        except peer_tools.Unavailable as error:
+            if os.environ.get("LADING_REQUIRE_PEERS") == "1":
+                pytest.fail(f"{name} is missing: {error}")
+            pytest.skip(f"{name} is missing: {error}")
+
+    return package
+
+
 @pytest.fixture(scope="session", name="tally")
 def _tally(tmp_path_factory: pytest.TempPathFactory) -> tallies.Tally:
     return tallies.from_environment(tmp_path_factory.getbasetemp() / "tally.jsonl")

@@ -89,7 +89,7 @@ class Respond(Fault):
 
 
 class Late(Respond):
-    """As Respond; the value of Retry-After is a date ``seconds`` from now."""
+    """As Respond; the value of Retry-After is a date ``seconds`` from now, as its own Date says."""
 
     def __init__(self, status: int, seconds: float) -> None:
         super().__init__(status)
@@ -99,8 +99,9 @@ class Late(Respond):
         from email.utils import formatdate
 
         # Dates have whole seconds: the one that is not before the time that is meant.
-        when = formatdate(int(time.time() + self._seconds) + 1, usegmt=True)
-        return dataclasses.replace(self._answer, headers={"retry-after": when})
+        now = time.time()
+        dates = {"date": formatdate(int(now), usegmt=True), "retry-after": formatdate(int(now + self._seconds) + 1, usegmt=True)}
+        return dataclasses.replace(self._answer, headers=dates)
 
 
 class Broken(Fault):
