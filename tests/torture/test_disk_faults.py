@@ -1,10 +1,11 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real file systems that are full, out of inodes, read-only (threat row 62), and what modes, sizes and signals do to a run (66, 67)."""
+"""Real file systems: full, out of inodes or quota, read-only (threat row 62); what modes, sizes and signals do to a run (66, 67)."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -19,23 +20,24 @@ import pytest
 import tally as tallies
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from quota import MIB, Quota
 from support import succeed, tree_state
 
 Options = t.Dict[str, t.Any]
 
 
 class Mounted:
-    """A tmpfs in a mount namespace of its own, which ends with the process that holds it. ``seen``: where it is found from outside."""
+    """A file system in a mount namespace, which ends with the process that holds it. ``seen``: where it is found from outside."""
 
-    def __init__(self, folder: pathlib.Path, options: str) -> None:
+    def __init__(self, folder: pathlib.Path, options: str, kind: str = "tmpfs", device: str = "tmpfs") -> None:
         folder.mkdir()
         self.folder = folder
-        script = 'mount -t tmpfs -o "$1" tmpfs "$2" && echo ready && exec cat'
-        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", options, str(folder)]
+        script = 'mount -t "$1" -o "$2" "$3" "$4" && echo ready && exec cat'
+        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", kind, options, device, str(folder)]
         self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != "ready\n":
-            pytest.skip("no mount namespaces: that takes root with CAP_SYS_ADMIN")
+            pytest.skip(f"no {kind} in a mount namespace: that takes root with CAP_SYS_ADMIN ({self._holder.communicate()[1].strip()})")
         self.seen = pathlib.Path(f"/proc/{self._holder.pid}/root{folder}")
         self.prefix = ("nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt")
 
@@ -130,6 +132,53 @@ def test_file_systems(kind: str, fault: str, source: pathlib.Path, tmp_path: pat
         problems += [] if done.succeeded else [f"the next run: {done.output}"]
         problems += [f"left behind by the next run: {path}" for path in disk.seen.rglob(".lading-*")]
         report(tallies.DISK, problems)
+
+
+@pytest.fixture(name="btrfs")
+def _btrfs(package: t.Callable[[str], pathlib.Path], tmp_path: pathlib.Path, ours: t.Any) -> t.Iterator[Mounted]:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(256 * MIB)
+    make = next(package("btrfs-progs").rglob("mkfs.btrfs"))
+    subprocess.run([make, "--quiet", image], check=True, capture_output=True)
+    with Mounted(tmp_path / "mounted", "loop", "btrfs", str(image)) as disk:
+        yield disk
+
+
+def test_the_quota_is_one(btrfs: Mounted) -> None:
+    """The control: a write beyond it fails, and with more of it the same write succeeds."""
+    quota = Quota(btrfs.folder, btrfs.seen)
+    quota.limit(MIB)
+    with pytest.raises(OSError) as error:
+        (quota.seen / "file").write_bytes(os.urandom(4 * MIB))
+    assert error.value.errno == errno.EDQUOT
+    quota.limit(64 * MIB)
+    (quota.seen / "file").write_bytes(os.urandom(4 * MIB))
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "pull", "rootfs"])
+def test_quota(kind: str, btrfs: Mounted, source: pathlib.Path, tmp_path: pathlib.Path, report: t.Any) -> None:
+    """Threat row 62: a real quota that is used up in the middle."""
+    quota, client = Quota(btrfs.folder, btrfs.seen), Prefixed(tmp_path / "client")
+    client.prefix = btrfs.prefix
+    quota.limit(3 * MIB)
+    assert client.module(*task(kind, source, quota.path, "old")).succeeded
+    before = names(kind, quota.seen, tmp_path)
+    done = client.module(*task(kind, source, quota.path, "new"))
+    message = json.loads(done.output).get("msg", "") if not done.traceback else "a traceback"
+    problems = ["it succeeded"] if done.succeeded else []
+    told = "Disk quota exceeded" in message and "destination" in message and str(quota.path) in message
+    problems += [] if told else [f"the error is {message}"]
+    problems += [] if names(kind, quota.seen, tmp_path) == before else ["the names are other ones"]
+    problems += [f"left behind: {path}" for path in quota.seen.rglob(".lading-*")]
+    quota.limit(64 * MIB)
+    done = client.module(*task(kind, source, quota.path, "new"))
+    problems += [] if done.succeeded else [f"the next run: {done.output}"]
+    problems += [f"left behind by the next run: {path}" for path in quota.seen.rglob(".lading-*")]
+    state = tree_state(quota.seen)
+    assert client.module(*task(kind, source, quota.path, "new")).succeeded
+    problems += [] if tree_state(quota.seen) == state else ["a third run wrote something"]
+    report(tallies.DISK, problems)
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "pull", "rootfs"])
