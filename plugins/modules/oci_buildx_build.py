@@ -408,6 +408,11 @@ build_log:
   returned: when the build fails
   type: list
   elements: str
+interrupted:
+  description: True. The next run takes up what was begun, or begins anew.
+  returned: when a signal (Ctrl-C, SIGTERM, SIGHUP) ended the task
+  type: bool
+  sample: true
 """
 
 import os

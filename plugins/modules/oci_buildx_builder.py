@@ -179,6 +179,11 @@ builder:
     default:
       description: Whether it is the current one.
       type: bool
+interrupted:
+  description: True. The next run takes up what was begun, or begins anew.
+  returned: when a signal (Ctrl-C, SIGTERM, SIGHUP) ended the task
+  type: bool
+  sample: true
 """
 
 import typing as t

@@ -379,6 +379,11 @@ stats:
       description: HTTP requests by side and verb. Those of O(base), or of all registries in O(manifests) together, are the source's.
       type: dict
       sample: {"source": {"HEAD": 1, "GET": 2}, "destination": {}}
+interrupted:
+  description: True. The next run takes up what was begun, or begins anew.
+  returned: when a signal (Ctrl-C, SIGTERM, SIGHUP) ended the task
+  type: bool
+  sample: true
 """
 
 import contextlib

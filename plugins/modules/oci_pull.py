@@ -484,6 +484,11 @@ stats:
       description: HTTP requests made, by side (C(source), C(destination)) and verb. In check mode, those that the check made.
       type: dict
       sample: {"source": {"HEAD": 1}, "destination": {}}
+interrupted:
+  description: True. The next run takes up what was begun, or begins anew.
+  returned: when a signal (Ctrl-C, SIGTERM, SIGHUP) ended the task
+  type: bool
+  sample: true
 """
 
 import os

@@ -18,6 +18,7 @@ from oras_artifacts import HELM_CHART, HELM_CONFIG, Oras
 from support import Result, fail, peer, succeed, tree_state
 
 HTTP = {"plain_http": True}
+FILES = ["a.conf", "big", "empty", "etc", "etc/deep", "etc/deep/b"]
 Tree = t.Dict[str, t.Tuple[str, int, t.Union[None, str, bytes]]]
 
 
@@ -79,8 +80,10 @@ def make_tree(work: pathlib.Path) -> None:
 
 def test_files(oras: Oras, both: Both, name: str) -> None:
     oras.push(f"{name}:v1", {"a.conf:text/plain": b"a", "etc/deep/b": b"b", "empty": b"", "big": 3 * 1024 * 1024})
-    both.pull(f"{name}:v1")
+    done = both.pull(f"{name}:v1")
     both.equal()
+    assert [file["title"] for file in done["files"]] == ["a.conf", "etc/deep/b", "empty", "big"] and list(tree(both.ours)) == FILES
+    assert (both.ours / "etc" / "deep" / "b").read_bytes() == b"b" and (both.ours / "big").read_bytes() == bytes(3 * 1024 * 1024)
 
 
 def test_a_folder(oras: Oras, both: Both, name: str) -> None:
@@ -140,8 +143,10 @@ def test_an_index_of_different_files(oras: Oras, both: Both, name: str) -> None:
     for architecture in ("amd64", "arm64"):
         oras.push(f"{name}:{architecture}", {f"tool-{architecture}": architecture.encode()})
     oras.index(f"{name}:v1", {f"linux/{architecture}": f"{name}:{architecture}" for architecture in ("amd64", "arm64")})
-    both.pull(f"{name}:v1")
+    done = both.pull(f"{name}:v1")
     both.equal()
+    assert sorted(file["title"] for file in done["files"]) == sorted(os.listdir(both.ours)) == ["tool-amd64", "tool-arm64"]
+    assert [(both.ours / f"tool-{architecture}").read_bytes() for architecture in ("amd64", "arm64")] == [b"amd64", b"arm64"]
 
 
 def test_an_untitled_layer(oras: Oras, both: Both, name: str) -> None:

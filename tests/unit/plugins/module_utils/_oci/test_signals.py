@@ -69,7 +69,7 @@ def test_threads_stop_reading_and_waiting(own_end: None) -> None:
     with pytest.raises(CancelledError):
         reader.read()
     with pytest.raises(CancelledError):
-        Patience(5).wait("100")
+        Patience(5).wait(100)
 
 
 def test_a_pause_is_cut_short(own_end: None) -> None:
