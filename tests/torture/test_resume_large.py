@@ -18,9 +18,15 @@ from resuming import SENT, Published, Transfer, publish
 SIZE_MIB = 1024
 
 
+# In one process: what they share takes gigabytes.
+pytestmark = pytest.mark.xdist_group("resume-large")
+
+
 @pytest.fixture(scope="module", name="published")
-def _published(registry: t.Any, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Published]:
-    """Made once; what takes gigabytes goes at the end."""
+def _published(request: pytest.FixtureRequest, registry: t.Any, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Published]:
+    """Made once, and before any fixture of a test alone; what takes gigabytes goes at the end."""
+    if request.config.getoption("--client") != "lading.oci":
+        pytest.skip("only of lading.oci")
     folder = tmp_path_factory.mktemp("large")
     yield publish(folder, registry.host, f"resume/{uuid.uuid4().hex[:12]}", SIZE_MIB)
     shutil.rmtree(folder)
