@@ -68,6 +68,12 @@ def test_a_bomb(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         list(codec.inflated(io.BytesIO(PACKERS[name](bytes(50_000_000))), name, "the test"))
 
 
+def test_little_content_may_be_all_zeros() -> None:
+    packed = PACKERS[codec.GZIP](bytes(8 << 20))
+    assert len(packed) * codec.MAX_RATIO < 8 << 20
+    assert sum(map(len, codec.inflated(io.BytesIO(packed), codec.GZIP, "the test"))) == 8 << 20
+
+
 def test_a_zstd_bomb_takes_little_memory() -> None:
     """Blocks of one repeated byte: 4 bytes for 128 KiB each. The pieces are what the library makes at once."""
     block = (0x20000 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"

@@ -259,6 +259,26 @@ class TestLock:
             waiting.join()
         assert order == ["first", "new"] or order == ["new", "first"]
 
+    def test_a_file_that_is_replaced_while_it_is_waited_for_does_not_stay_open(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "a.tar").write_text("old")
+        with folder(str(tmp_path)) as descriptor:
+            before = len(os.listdir("/dev/fd"))
+            with locked_file(descriptor, "a.tar", "a.tar"):
+                waiting = threading.Thread(target=self._lock_once, args=(descriptor,))
+                waiting.start()
+                deadline = time.monotonic() + 10
+                while len(os.listdir("/dev/fd")) < before + 2 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                (tmp_path / "new").write_text("new")
+                os.replace(tmp_path / "new", tmp_path / "a.tar")
+            waiting.join()
+            assert len(os.listdir("/dev/fd")) == before
+
+    @staticmethod
+    def _lock_once(descriptor: int) -> None:
+        with locked_file(descriptor, "a.tar", "a.tar", wait=10):
+            pass
+
     def test_a_file_that_is_made_meanwhile_is_locked_itself(self, tmp_path: pathlib.Path) -> None:
         with folder(str(tmp_path)) as descriptor:
             with locked_file(descriptor, "a.tar", "a.tar"):
