@@ -173,7 +173,7 @@ class Converter:
             stream = plain(reader, f"the layer {desc.digest}")
             for chunk in iter(lambda: stream.read(CHUNK), b""):
                 content.write(chunk)
-            for _rest in reader.chunks():  # what follows the compressed content belongs to the blob's digest
+            for _rest in reader.pieces():  # what follows the compressed content belongs to the blob's digest
                 pass
         deflater.finish()
         if content.digest != diff_id:

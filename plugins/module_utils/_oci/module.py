@@ -19,8 +19,8 @@ from .content.beneath import remove_temps
 from .content.layout import Layout
 from .content.tar_source import TarSource
 from .registry.options import RegistryOptions
+from .registry.pools import MissingRequests
 from .registry.repository import open_repository
-from .registry.transport import MissingRequests
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located

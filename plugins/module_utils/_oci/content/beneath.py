@@ -213,7 +213,7 @@ class NewFile:
         while view:
             view = view[os.write(self.fd, view) :]
 
-    def write_at(self, offset: int, content: bytes) -> None:
+    def write_at(self, offset: int, content: t.Union[bytes, memoryview]) -> None:
         """All of ``content`` at ``offset`` bytes; may be called from several threads."""
         view = memoryview(content)
         while view:
