@@ -17,7 +17,6 @@ import functools
 import os
 import secrets
 import stat
-import tempfile
 import threading
 import time
 import typing as t
@@ -97,6 +96,8 @@ def scratch_file(path: str) -> t.BinaryIO:
 
     Whatever ends the process, nothing is left over.
     """
+    import tempfile  # most runs need none, and it takes as long to import as a module of ours ten times its size
+
     return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=nearest(path), prefix=TEMP_PREFIX))
 
 

@@ -23,7 +23,6 @@ from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
 from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
-from .partial import BlobFile, is_kept
 from .store import Incoming, Opener, RawReader, bytes_opener
 
 _INDEX, _OCI_LAYOUT_FILE, _BLOBS = "index.json", "oci-layout", "blobs"
@@ -81,6 +80,8 @@ class Layout(IndexedStore):
         try:
             yield
         except BaseException as error:
+            from .partial import is_kept
+
             if not is_kept(error):
                 with contextlib.suppress(NotFoundError, OSError):
                     self._sweep()
@@ -111,6 +112,8 @@ class Layout(IndexedStore):
     def _push(self, desc: Descriptor, content: Opener) -> None:
         if self._exists(desc) and desc.digest not in self._damaged:
             return
+        from .partial import BlobFile
+
         with folder(self.path) as root, BlobFile(root, desc, default_mode(), self.path) as blob:
             blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:

@@ -23,7 +23,6 @@ from .pacing import PacedResponse
 from .pools import Failures, for_address, http_library, open_pool, silence_warnings
 from .proxies import proxy_for
 from .sending import StretchBody
-from .tls import ssl_context
 
 if t.TYPE_CHECKING:
     from .options import RegistryOptions
@@ -198,6 +197,8 @@ class Transport:
             return pool
 
     def _context(self, url: str) -> ssl.SSLContext:
+        from .tls import ssl_context  # not for plain http
+
         if not self._options.validate_certs:
             silence_warnings()
         if origin_of(url) == self._origin:
