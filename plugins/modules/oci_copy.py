@@ -136,6 +136,16 @@ options:
       - That reads all bytes at the destination.
     type: bool
     default: false
+  hardlinks:
+    description:
+      - Whether a blob that goes from one layout folder to another on the same file system may be one file with two names, after it was
+        hashed. Where the file system shares blocks of files (reflinks of Btrfs and XFS) that is done instead, whatever this says.
+      - Only files of the user that the module runs as, which nobody else can write to, get a second name. Others are copied, and so
+        is everything else.
+      - Blobs of a layout are never written to again. Set this to V(false) for a copy that has to outlive damage to the disk, or
+        tools that do not keep to that.
+    type: bool
+    default: true
   concurrency:
     description:
       - How many blobs are transferred at the same time.
@@ -360,7 +370,9 @@ stats:
       description: Blobs that were sent to the destination.
       type: int
     blobs_mounted:
-      description: Blobs that the registry took over from another of its repositories.
+      description:
+        - Blobs that the registry took over from another of its repositories, or that a layout folder took over from another one on the
+          same file system (O(hardlinks)).
       type: int
     blobs_present:
       description: Blobs that were found at the destination. Those below a manifest that is there are not looked at, nor counted.
@@ -423,7 +435,7 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
     if level is not None:
         check_compression_level(compression, level)
     return Wanted(
-        options=CopyOptions(params["concurrency"], params["nondistributable"], params["deep"]),
+        options=CopyOptions(params["concurrency"], params["nondistributable"], params["deep"], params["hardlinks"]),
         platforms=platforms_of(params["platforms"]),
         conversion=Conversion(FORMATS.get(params["format"] or ""), compression, level),
         referrers=params["referrers"],
@@ -545,6 +557,7 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "nondistributable": {"type": "bool", "default": False},
             "deep": {"type": "bool", "default": False},
+            "hardlinks": {"type": "bool", "default": True},
             "concurrency": {"type": "int", "default": 4},
             **registries_argument_spec(),
         },

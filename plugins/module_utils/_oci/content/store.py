@@ -344,7 +344,8 @@ class Target(Source):
             self._untag(references)
 
     def mountable(self, source: Fetcher) -> bool:
-        """True when this store can take blobs over from ``source`` without a transfer (two repositories of one registry)."""
+        """True when this store can take blobs over from ``source`` without a transfer: two repositories of one registry, two
+        layout folders on one file system."""
         return False
 
     def mount(self, desc: Descriptor, source: Fetcher) -> bool:
