@@ -136,6 +136,16 @@ options:
       - That reads all bytes at the destination.
     type: bool
     default: false
+  hardlinks:
+    description:
+      - Whether a blob that goes from one layout folder to another on the same file system may be one file with two names, after it was
+        hashed. Where the file system shares blocks of files (reflinks of Btrfs and XFS) that is done instead, whatever this says.
+      - Only files of the user that the module runs as, which nobody else can write to, get a second name. Others are copied, and so
+        is everything else.
+      - Blobs of a layout are never written to again. Set this to V(false) for a copy that has to outlive damage to the disk, or
+        tools that do not keep to that.
+    type: bool
+    default: true
   concurrency:
     description:
       - How many blobs are transferred at the same time.
@@ -360,7 +370,9 @@ stats:
       description: Blobs that were sent to the destination.
       type: int
     blobs_mounted:
-      description: Blobs that the registry took over from another of its repositories.
+      description:
+        - Blobs that the registry took over from another of its repositories, or that a layout folder took over from another one on the
+          same file system (O(hardlinks)).
       type: int
     blobs_present:
       description: Blobs that were found at the destination. Those below a manifest that is there are not looked at, nor counted.
@@ -388,13 +400,10 @@ interrupted:
   sample: true
 """
 
-import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import check_level
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
-from ansible_collections.lading.oci.plugins.module_utils._oci.convert import Conversion
+from ansible_collections.lading.oci.plugins.module_utils._oci.conversion import Conversion
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy_task import CopyTask, Wanted
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
@@ -406,7 +415,6 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     registries_argument_spec,
     side_argument_spec,
 )
-from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
     check_digest,
     checked_tags,
@@ -417,7 +425,10 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, Reference
-from ansible_collections.lading.oci.plugins.module_utils._oci.tag_selection import parse_filter
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
 
 FORMATS = {"oci": False, "docker": True}
 
@@ -426,18 +437,45 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
     """The options of the task, checked. Raises InvalidError."""
     at_least(1, concurrency=params["concurrency"])
     compression, level = params["compression"], params["compression_level"]
-    if level is not None and compression is None:
-        raise InvalidError("compression_level needs compression")
-    check_level(compression or "", level, "compression_level")
+    if level is not None:
+        check_compression_level(compression, level)
     return Wanted(
-        options=CopyOptions(params["concurrency"], params["nondistributable"], params["deep"]),
-        platforms=tuple(dict.fromkeys(parse_platform(text) for text in params["platforms"])),
+        options=CopyOptions(params["concurrency"], params["nondistributable"], params["deep"], params["hardlinks"]),
+        platforms=platforms_of(params["platforms"]),
         conversion=Conversion(FORMATS.get(params["format"] or ""), compression, level),
         referrers=params["referrers"],
         artifact_types=tuple(params["artifact_types"]),
         digest_tags=params["digest_tags"],
         force_tag=params["force_tag"],
     )
+
+
+def check_compression_level(compression: t.Optional[str], level: int) -> None:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import check_level
+
+    if compression is None:
+        raise InvalidError("compression_level needs compression")
+    check_level(compression, level, "compression_level")
+
+
+def platforms_of(texts: t.Sequence[str]) -> t.Tuple[Platform, ...]:
+    if not texts:
+        return ()
+    from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
+
+    return tuple(dict.fromkeys(parse_platform(text) for text in texts))
+
+
+def spool_for(wanted: Wanted, dest: Reference, check_mode: bool) -> t.Optional[Spool]:
+    """Where layers that are compressed anew are kept; None when there are none."""
+    if wanted.conversion.compression is None:
+        return None
+    import tempfile
+
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
+
+    near = dest.path if isinstance(dest, LayoutReference) else tempfile.gettempdir()
+    return Spool(None if check_mode else near)
 
 
 def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> bool:
@@ -461,6 +499,8 @@ def plan_one(task: CopyTask, params: t.Dict[str, t.Any], src: Reference, dest: R
 
 
 def plan_many(task: CopyTask, params: t.Dict[str, t.Any], dest: Reference) -> None:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.tag_selection import parse_filter
+
     matches = parse_filter(params["tags_matching"])
     tags = [tag for tag in task.source.names() if matches(tag)]
     if params["prune"] and not tags:
@@ -483,8 +523,7 @@ def run(module: AnsibleModule) -> None:
         module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
         unknown = {"source_digest": None, "skipped_layers": [], "dropped": [], "referrers": []}
         module.exit_json(**unknown, **unmade_result(dest, params["tags"], source, target))
-    near = dest.path if isinstance(dest, LayoutReference) else tempfile.gettempdir()
-    task = CopyTask(source, target, wanted, Spool(None if module.check_mode else near))
+    task = CopyTask(source, target, wanted, spool_for(wanted, dest, module.check_mode))
     if many:
         plan_many(task, params, dest)
     else:
@@ -523,6 +562,7 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "nondistributable": {"type": "bool", "default": False},
             "deep": {"type": "bool", "default": False},
+            "hardlinks": {"type": "bool", "default": True},
             "concurrency": {"type": "int", "default": 4},
             **registries_argument_spec(),
         },

@@ -10,11 +10,12 @@ Configs keep their bytes, so images keep their IDs and diff_ids. Every digest ab
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .content.codec import Deflater, plain
 from .content.overlay import Overlay, Spool
 from .content.store import CHUNK
+from .conversion import Conversion
 from .known import Known
 from .layer import Digesting
 from .spec import mediatype, strictjson
@@ -29,19 +30,6 @@ from .spec.platform import REFERENCE_DIGEST, is_attestation
 _OCI_ONLY = ("annotations", "artifactType", "subject")
 # Annotations that speak of a layer's compressed bytes (eStargz, zstd:chunked).
 _OF_THE_BYTES = ("containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked.")
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """``docker``: True for Docker's media types, False for OCI's, None to keep them. ``compression``: gzip, zstd or none for every
-    layer that is not so yet, with ``level``; None to keep them."""
-
-    docker: t.Optional[bool] = None
-    compression: t.Optional[str] = None
-    level: t.Optional[int] = None
-
-    def __bool__(self) -> bool:
-        return self.docker is not None or self.compression is not None
 
 
 class Converter:
@@ -173,7 +161,7 @@ class Converter:
             stream = plain(reader, f"the layer {desc.digest}")
             for chunk in iter(lambda: stream.read(CHUNK), b""):
                 content.write(chunk)
-            for _rest in reader.chunks():  # what follows the compressed content belongs to the blob's digest
+            for _rest in reader.pieces():  # what follows the compressed content belongs to the blob's digest
                 pass
         deflater.finish()
         if content.digest != diff_id:

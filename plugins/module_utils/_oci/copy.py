@@ -69,11 +69,13 @@ class Outcome:
 @dataclass(frozen=True)
 class CopyOptions:
     """``concurrency``: blobs looked up and transferred at a time. ``nondistributable``: whether such layers are copied too.
-    ``deep``: everything at the destination is read and hashed, down to the last blob; what is damaged or lost is missing."""
+    ``deep``: everything at the destination is read and hashed, down to the last blob; what is damaged or lost is missing.
+    ``hardlinks``: whether two layouts on one file system may have a blob's file in common."""
 
     concurrency: int = DEFAULT_CONCURRENCY
     nondistributable: bool = False
     deep: bool = False
+    hardlinks: bool = False
 
 
 class Planner:
@@ -220,7 +222,7 @@ class _Walk:
             root=self._root,
             current=current,
             missing=missing,
-            mounted=_mountable(self._src, self._planner.dst, missing),
+            mounted=_mountable(self._src, self._planner, missing),
             present=tuple(desc for desc in self._order if desc.digest in stored),
             skipped=tuple(self._skipped),
             damaged=frozenset(desc.digest for desc in missing if desc.digest in self._planner.damaged),
@@ -228,7 +230,10 @@ class _Walk:
         )
 
 
-def _mountable(src: Fetcher, dst: Target, missing: t.Iterable[Descriptor]) -> t.FrozenSet[Digest]:
+def _mountable(src: Fetcher, planner: Planner, missing: t.Iterable[Descriptor]) -> t.FrozenSet[Digest]:
+    dst = planner.dst
+    if not dst.remote and not planner.options.hardlinks:
+        return frozenset()
     blobs = [desc for desc in missing if not mediatype.is_manifest(desc.media_type)]
     return frozenset(desc.digest for desc in blobs if dst.mountable(src.origin(desc)))
 

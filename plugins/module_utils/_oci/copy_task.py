@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""One copy task: from roots at the source to what they become (some platforms, another format), to plans, to the run."""
+"""One copy task: from roots at the source to what they become (some platforms, another format), to plans, to the run.
+
+What few tasks need is imported where they need it: Ansible sends source code, which each run compiles as far as it imports it.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from .attached import Attached, AttachedPlanner
-from .content.overlay import Overlay, Spool
 from .content.store import Fetcher, Source, Target
-from .convert import Conversion, Converter
+from .conversion import Conversion
 from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up
-from .known import layers_under
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, MismatchError, NotFoundError, located
-from .spec.platform import Platform
-from .subset import for_platforms
-from .tag_selection import Matches
 from .verify import read_whole
+
+if t.TYPE_CHECKING:
+    from .attached import Attached, AttachedPlanner
+    from .content.overlay import Overlay, Spool
+    from .spec.platform import Platform
+    from .tag_selection import Matches
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,14 @@ class CopyTask:
     source: Source
     target: Target
     wanted: Wanted
-    spool: Spool
+    spool: t.Optional[Spool] = None
     items: t.List[Item] = field(default_factory=list)
     pruned: t.Dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wanted.check()
         self._planner = Planner(self.target, self.wanted.options)
-        self._attached = AttachedPlanner(self.source, self._planner, self.wanted.artifact_types)
+        self._attached: t.Optional[AttachedPlanner] = None
 
     def resolve(self, names: t.Sequence[str]) -> t.List[Descriptor]:
         """The roots that the tags name at the source."""
@@ -113,30 +116,53 @@ class CopyTask:
             plan = self._planner.plan(derived.content, derived.root, current)
         self._check_tags(plan)
         self._planner.expect(plan)
+        item = Item(root, derived, plan, self._attached_to(derived), name)
+        self.items.append(item)
+        return item
+
+    def _attached_to(self, derived: Derived) -> t.Tuple[Attached, ...]:
+        if not self.wanted.referrers and not self.wanted.digest_tags:
+            return ()
+        if self._attached is None:
+            from .attached import AttachedPlanner
+
+            self._attached = AttachedPlanner(self.source, self._planner, self.wanted.artifact_types)
         attached: t.List[Attached] = []
         if self.wanted.referrers:
             attached += self._attached.referrers(derived.content, derived.root)
         if self.wanted.digest_tags:
             attached += self._attached.digest_tags(derived.content, derived.root)
-        item = Item(root, derived, plan, tuple(attached), name)
-        self.items.append(item)
-        return item
+        return tuple(attached)
 
     def _derived(self, root: Descriptor, current: t.Mapping[str, t.Optional[Descriptor]]) -> Derived:
         wanted = self.wanted
         if not wanted.platforms and not wanted.conversion:
             return Derived(root, self.source)
         overlay = self._overlay()
-        new = for_platforms(overlay, root, wanted.platforms) if wanted.platforms else root
-        if not wanted.conversion:
-            return Derived(new, overlay)
+        new = self._subset(overlay, root)
+        return self._converted(overlay, new, current) if wanted.conversion else Derived(new, overlay)
+
+    def _subset(self, overlay: Overlay, root: Descriptor) -> Descriptor:
+        if not self.wanted.platforms:
+            return root
+        from .subset import for_platforms
+
+        return for_platforms(overlay, root, self.wanted.platforms)
+
+    def _converted(self, overlay: Overlay, new: Descriptor, current: t.Mapping[str, t.Optional[Descriptor]]) -> Derived:
+        from .convert import Converter
+        from .known import layers_under
+
+        wanted = self.wanted
         stored = layers_under(self.target, current.values()) if wanted.conversion.compression else {}
-        converter = Converter(overlay, self.spool, wanted.conversion, stored)
+        converter = Converter(overlay, t.cast("Spool", self.spool), wanted.conversion, stored)
         with located(self.source.location):
             new = converter.convert(new)
         return Derived(new, overlay, tuple(converter.dropped), frozenset(map(str, converter.reused)))
 
     def _overlay(self) -> Overlay:
+        from .content.overlay import Overlay
+
         overlay = Overlay(self.source)
         overlay.location = self.source.location
         return overlay

@@ -14,13 +14,10 @@ import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
 
-from .content.archive import Archive
 from .content.beneath import remove_temps
-from .content.layout import Layout
-from .content.tar_source import TarSource
 from .registry.options import RegistryOptions
+from .registry.pools import MissingRequests
 from .registry.repository import open_repository
-from .registry.transport import MissingRequests
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
@@ -28,6 +25,8 @@ from .spec.errors import BuildError, InvalidError, OCIError, located
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from .content.archive import Archive
+    from .content.layout import Layout
     from .content.store import Source, Target
 
 ARCHIVE_SUFFIX = ".tar"
@@ -150,12 +149,16 @@ def open_layout(path: str, archive: t.Optional[bool] = None) -> t.Union[Layout, 
     if "\0" in path:
         raise InvalidError(f"not a path: {path!r}")
     full = os.path.abspath(os.path.expanduser(path))
-    if os.path.isdir(full):
-        if archive:
-            raise InvalidError(f"{path} is a folder, not a tar: write oci:{path} for a layout folder")
-        return Layout(full)
-    if archive or os.path.lexists(full) or full.endswith(ARCHIVE_SUFFIX):
+    is_folder = os.path.isdir(full)
+    if is_folder and archive:
+        raise InvalidError(f"{path} is a folder, not a tar: write oci:{path} for a layout folder")
+    # Of the two forms only the one that is used is imported: each run compiles what it imports.
+    if not is_folder and (archive or os.path.lexists(full) or full.endswith(ARCHIVE_SUFFIX)):
+        from .content.archive import Archive
+
         return Archive(full)
+    from .content.layout import Layout
+
     return Layout(full)
 
 
@@ -183,7 +186,11 @@ def _open_side(
 
 def _readable(parsed: reference.LayoutReference) -> Source:
     store = open_layout(parsed.path, parsed.archive)
-    return TarSource(store.path, parsed.docker) if isinstance(store, Archive) else store
+    if not store.is_tar:
+        return store
+    from .content.tar_source import TarSource
+
+    return TarSource(store.path, parsed.docker)
 
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:

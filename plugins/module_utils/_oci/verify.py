@@ -35,5 +35,5 @@ def verify(store: Fetcher, root: Descriptor) -> None:
 def read_whole(store: Fetcher, desc: Descriptor) -> None:
     """Raises MismatchError when the content is not what the descriptor says; the copy of it in the descriptor itself does not count."""
     with store.fetch(replace(desc, data=None)) as content:
-        for _chunk in content.chunks():
+        for _piece in content.pieces():
             pass

@@ -34,6 +34,8 @@ _FOLDER_PERMISSIONS, _FILE_PERMISSIONS = 0o755, 0o644
 class Archive(IndexedStore):
     """The layout tar at ``path``, which may be absent until the first write; ``file``: the same, open already."""
 
+    is_tar = True
+
     def __init__(self, path: str, file: t.Optional[ArchiveFile] = None) -> None:
         # A link to the tar stays a link: what it points at is read and replaced.
         self.path = os.path.realpath(path)

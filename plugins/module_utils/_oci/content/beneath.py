@@ -17,7 +17,6 @@ import functools
 import os
 import secrets
 import stat
-import tempfile
 import threading
 import time
 import typing as t
@@ -97,6 +96,8 @@ def scratch_file(path: str) -> t.BinaryIO:
 
     Whatever ends the process, nothing is left over.
     """
+    import tempfile  # most runs need none, and it takes as long to import as a module of ours ten times its size
+
     return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=nearest(path), prefix=TEMP_PREFIX))
 
 
@@ -213,7 +214,7 @@ class NewFile:
         while view:
             view = view[os.write(self.fd, view) :]
 
-    def write_at(self, offset: int, content: bytes) -> None:
+    def write_at(self, offset: int, content: t.Union[bytes, memoryview]) -> None:
         """All of ``content`` at ``offset`` bytes; may be called from several threads."""
         view = memoryview(content)
         while view:

@@ -15,16 +15,16 @@ import io
 import os
 import stat
 import typing as t
+from dataclasses import replace
 
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
-from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
+from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, nearest, open_beneath, stat_beneath, sweep
 from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
-from .partial import BlobFile, is_kept
-from .store import Incoming, Opener, RawReader, bytes_opener
+from .store import Fetcher, Incoming, Opener, RawReader, bytes_opener
 
 _INDEX, _OCI_LAYOUT_FILE, _BLOBS = "index.json", "oci-layout", "blobs"
 _FOLDER_MODE = 0o777  # the umask applies
@@ -82,6 +82,8 @@ class Layout(IndexedStore):
         try:
             yield
         except BaseException as error:
+            from .partial import is_kept
+
             if not is_kept(error):
                 with contextlib.suppress(NotFoundError, OSError):
                     self._sweep()
@@ -112,10 +114,40 @@ class Layout(IndexedStore):
     def _push(self, desc: Descriptor, content: Opener) -> None:
         if self._exists(desc) and desc.digest not in self._damaged:
             return
+        from .partial import BlobFile
+
         with folder(self.path) as root, BlobFile(root, desc, default_mode(), self.path) as blob:
             blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
                 blob.commit_into(blobs, desc.digest.encoded)
+
+    def mountable(self, source: Fetcher) -> bool:
+        """From another layout folder on the same file system."""
+        if not isinstance(source, Layout):
+            return False
+        from .sharing import same_file_system
+
+        return same_file_system(source.path, nearest(self.path))
+
+    def mount(self, desc: Descriptor, source: Fetcher) -> bool:
+        """Verified first, like all that gets a name here."""
+        if not isinstance(source, Layout):
+            return False
+        if self._exists(desc) and desc.digest not in self._damaged:
+            return True
+        from .sharing import share
+
+        with source.fetch(replace(desc, data=None)) as reader:
+            file = t.cast(t.BinaryIO, reader.rewindable())
+            with located(self.location), storage_errors(f"writing {desc.digest}"), folder(self.path) as root:
+                with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs, source.blob_folder(desc) as origin:
+                    return share(file.fileno(), origin, desc.digest.encoded, root, blobs, default_mode())
+
+    @contextlib.contextmanager
+    def blob_folder(self, desc: Descriptor) -> t.Iterator[int]:
+        """The folder that the blob is in. Raises NotFoundError, InvalidError."""
+        with folder(self.path) as root, folder_beneath(root, _folder_of(desc)) as blobs:
+            yield blobs
 
     def drop(self, desc: Descriptor) -> None:
         """Remove a blob that was found to be damaged: one of the right size counts as stored until it is read."""

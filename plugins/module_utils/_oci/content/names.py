@@ -195,6 +195,7 @@ def _tags_of_full_names(entry: RawEntry) -> t.List[str]:
 class IndexedStore(Target):
     """A target whose names are in an index.json: what a layout folder and a layout tar have in common."""
 
+    is_tar = False
     # What is attached to what, of the index that it was read with.
     _attached: t.Optional[t.Tuple[LayoutIndex, t.Dict[Digest, t.List[Descriptor]]]] = None
 

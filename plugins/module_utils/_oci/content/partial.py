@@ -225,9 +225,9 @@ def _continued(file: PartialFile, offset: int, held: int, desc: Descriptor, cont
 
 def _write(file: PartialFile, offset: int, reader: t.Any) -> None:
     with reader:
-        for chunk in reader.chunks():
-            file.write_at(offset, chunk)
-            offset += len(chunk)
+        for piece in reader.pieces():
+            file.write_at(offset, piece)
+            offset += len(piece)
 
 
 def held_bytes(descriptor: int, offset: int, size: int) -> int:

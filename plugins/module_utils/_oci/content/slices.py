@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 from .store import CHUNK
 
@@ -31,6 +32,19 @@ class Slice:
         chunk = os.pread(self._descriptor, wanted, self._offset + self._position)
         self._position += len(chunk)
         return chunk
+
+    def readinto(self, view: memoryview) -> int:
+        """As ``read``, into memory that is there; returns how many bytes."""
+        wanted = min(len(view), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        count = os.preadv(self._descriptor, [view[:wanted]], self._offset + self._position)
+        self._position += count
+        return count
+
+    def stretch(self) -> t.Tuple[int, int]:
+        """Where its next byte stands: the descriptor, and the offset in that file."""
+        return self._descriptor, self._offset + self._position
 
     def seek(self, position: int) -> int:
         self._position = position

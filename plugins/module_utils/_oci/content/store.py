@@ -23,12 +23,16 @@ from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundE
 from ..spec.strictjson import MAX_DOCUMENT
 
 CHUNK = 1024 * 1024
+PIECE = 256 * 1024  # of content on its way: what is read, hashed and written next should still be in the processor's cache
 DOCUMENT_TRIES = 2  # after the first, of documents that came damaged
 Result = t.TypeVar("Result")
 
 
 class RawReader(t.Protocol):
-    """Bytes as a backend gives them; ``read(n)`` returns at most n bytes, b'' at the end."""
+    """Bytes as a backend gives them; ``read(n)`` returns at most n bytes, b'' at the end.
+
+    One that has ``readinto`` too, as files have, is read without a copy.
+    """
 
     def read(self, size: int) -> bytes: ...
 
@@ -62,16 +66,38 @@ class VerifyingReader:
 
     def read(self, size: int = CHUNK) -> bytes:
         """At most ``size`` bytes, b'' at the verified end."""
-        if self._verified or size == 0:
+        if not self._goes_on(size):
             return b""
+        with located(self._location), storage_errors(f"reading {self.desc.digest}"):
+            chunk = self._raw.read(self._wanted(size))
+            self._check(chunk)
+            return chunk
+
+    def readinto(self, view: memoryview) -> int:
+        """As ``read``, into memory that is there; returns how many bytes, 0 at the verified end."""
+        if not self._goes_on(len(view)):
+            return 0
+        with located(self._location), storage_errors(f"reading {self.desc.digest}"):
+            count = _read_into(self._raw, view[: self._wanted(len(view))])
+            self._check(view[:count])
+            return count
+
+    def _goes_on(self, size: int) -> bool:
+        if self._verified or size == 0:
+            return False
+        self.check_stop()
+        return True
+
+    def check_stop(self) -> None:
+        """Raises CancelledError once ``stop`` is set, and what ends the run once that is to end."""
         if self.stop is not None and self.stop.is_set():
             raise CancelledError("stopped, because another transfer failed")
         ending.check()
-        with located(self._location), storage_errors(f"reading {self.desc.digest}"):
-            return self._read_checked(size)
 
-    def _read_checked(self, size: int) -> bytes:
-        chunk = self._raw.read(min(size, self.desc.size - self._taken) or 1)
+    def _wanted(self, size: int) -> int:
+        return min(size, self.desc.size - self._taken) or 1
+
+    def _check(self, chunk: t.Union[bytes, memoryview]) -> None:
         self._taken += len(chunk)
         if self._taken > self.desc.size:
             raise MismatchError(f"content of {self.desc.digest} is longer than its {self.desc.size} bytes")
@@ -80,7 +106,6 @@ class VerifyingReader:
         self._hash.update(chunk)
         if self._taken == self.desc.size:
             self._check_end()
-        return chunk
 
     def _check_end(self) -> None:
         if self._hash.hexdigest() != self.desc.digest.encoded:
@@ -97,6 +122,15 @@ class VerifyingReader:
                 return
             yield chunk
 
+    def pieces(self) -> t.Iterator[memoryview]:
+        """As ``chunks``, without new memory for each: a piece is valid until the next one is asked for."""
+        buffer = memoryview(bytearray(min(PIECE, self.desc.size) or 1))
+        while True:
+            count = self.readinto(buffer)
+            if not count:
+                return
+            yield buffer[:count]
+
     def rewindable(self) -> t.Optional[t.BinaryIO]:
         """The seekable file under this reader, verified whole and rewound to the content's start; None for a stream.
 
@@ -105,7 +139,7 @@ class VerifyingReader:
         seek = getattr(self._raw, "seek", None)
         if seek is None:
             return None
-        for _chunk in self.chunks():
+        for _piece in self.pieces():
             pass
         seek(0)
         return t.cast(t.BinaryIO, self._raw)
@@ -118,6 +152,15 @@ class VerifyingReader:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _read_into(raw: RawReader, view: memoryview) -> int:
+    readinto: t.Optional[t.Callable[[memoryview], int]] = getattr(raw, "readinto", None)
+    if readinto is not None:
+        return readinto(view)
+    chunk = raw.read(len(view))
+    view[: len(chunk)] = chunk
+    return len(chunk)
 
 
 def again_on_mismatch(remote: bool, work: t.Callable[[], Result], more: int = 1) -> Result:
@@ -304,7 +347,8 @@ class Target(Source):
             self._untag(references)
 
     def mountable(self, source: Fetcher) -> bool:
-        """True when this store can take blobs over from ``source`` without a transfer (two repositories of one registry)."""
+        """True when this store can take blobs over from ``source`` without a transfer: two repositories of one registry, two
+        layout folders on one file system."""
         return False
 
     def mount(self, desc: Descriptor, source: Fetcher) -> bool:

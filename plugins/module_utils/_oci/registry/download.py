@@ -43,19 +43,23 @@ class ResumingReader:
             return self._resumed(error)
 
     def read(self, size: int) -> bytes:
+        buffer = memoryview(bytearray(size))
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def readinto(self, view: memoryview) -> int:
         while True:
             try:
-                chunk = self._response.read(size)
-                if not chunk and size and self._taken < self._size and self._response.length is None:
+                count = self._response.readinto(view)
+                if not count and len(view) and self._taken < self._size and self._response.length is None:
                     raise Interrupted(f"the connection ended after {self._taken} of {self._size} bytes")
             except Interrupted as error:
                 if self._taken >= self._size:
-                    return b""
+                    return 0
                 self._response.close()
                 self._response = self._resumed(error)
                 continue
-            self._advance(len(chunk))
-            return chunk
+            self._advance(count)
+            return count
 
     def close(self) -> None:
         if self._taken >= self._size:

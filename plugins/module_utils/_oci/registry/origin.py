@@ -11,6 +11,7 @@ of secret values; every text that came from a server or from an exception of the
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import threading
@@ -35,6 +36,7 @@ _ESCAPE = re.compile(r"%[0-9A-F]{2}", re.ASCII)
 Origin = t.Tuple[str, str, int]
 
 
+@functools.lru_cache(maxsize=1024)
 def origin_of(url: str) -> Origin:
     """(scheme, host, port), lower case, default port filled in. Raises TransportError for anything but a plain http(s) URL."""
     try:

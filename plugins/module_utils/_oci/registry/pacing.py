@@ -17,7 +17,7 @@ import typing as t
 
 LEAST_SPEED = 1024  # bytes a second
 MAX_HEADER = 1024 * 1024  # bytes, with interim answers before it and what of the body came along with it
-_BUFFER = 256 * 1024
+_BUFFER = 64 * 1024  # what is read in larger pieces than this goes past the buffer
 
 
 class PacedResponse(http.client.HTTPResponse):

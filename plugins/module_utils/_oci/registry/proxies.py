@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Proxies from the environment, read by ourselves: ``requests`` would read .netrc and CA variables in the same go."""
+"""Proxies from the environment, read by ourselves, and nothing else of it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""One repository of a registry: blobs and manifests behind the store interface (distribution-spec)."""
+"""One repository of a registry: blobs and manifests behind the store interface (distribution-spec).
+
+What a run that finds everything in place does not need is imported where it is needed: Ansible sends source code, which each run compiles.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,14 @@ from ..spec.referrers import fallback_tag, index_of, listed_as
 from . import answers
 from .auth import merge_scopes, repository_scope
 from .client import Call, Client, bytes_payload, swallow
-from .credentials import find
-from .download import ResumingReader
-from .lists import Lists
 from .login import Caller
 from .options import RegistryOptions
 from .origin import quoted
 from .retry import PASSING
-from .uploads import Session, Upload
 
 if t.TYPE_CHECKING:
+    from .credentials import Credential
+    from .lists import Lists
     from .transport import Response
 
 # What a registry says of a document that is not the one whose digest was named, or is none any more.
@@ -49,24 +50,40 @@ class Repository(Target):
     def __init__(self, reference: RegistryReference, client: Client, writing: bool = False) -> None:
         self.reference = reference
         self._client = client
-        self._caller = Caller(lambda: find(reference, client.options))
+        self._caller = Caller(self._credential)
         self.requests = self._caller.requests
         self._base = f"/v2/{reference.repository}"
         self._push_scopes = merge_scopes(repository_scope(reference.repository, "pull", "push"))
         self._scopes = self._push_scopes if writing else merge_scopes(repository_scope(reference.repository, "pull"))
-        self._lists = Lists(reference.name, client.transport.url, lambda url, what: self._request("GET", url, document=what), self._error)
         self._listing = threading.RLock()
+        self._made_lists: t.Optional[Lists] = None
+
+    def _credential(self) -> t.Optional[Credential]:
+        from .credentials import find
+
+        return find(self.reference, self._client.options)
+
+    def _lists(self) -> Lists:
+        from .lists import Lists
+
+        with self._listing:
+            if self._made_lists is None:
+                self._made_lists = Lists(self.reference.name, self._client.transport.url, self._get_list, self._error)
+            return self._made_lists
+
+    def _get_list(self, url: str, what: str) -> Response:
+        return self._request("GET", url, document=what)
 
     def tags(self) -> t.Iterator[str]:
         """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
-        return self._lists.tags(f"{self._base}/tags/list")
+        return self._lists().tags(f"{self._base}/tags/list")
 
     def _names(self) -> t.List[str]:
         return list(self.tags())
 
     def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
         """By the Referrers API; from the index under the fallback tag where a registry has none."""
-        found = self._lists.referrers(f"{self._base}/referrers/{subject.digest}", subject.digest)
+        found = self._lists().referrers(f"{self._base}/referrers/{subject.digest}", subject.digest)
         if found is None:
             document = self._fallback_index(subject)
             found = list(document.manifests) if document is not None else []
@@ -123,6 +140,8 @@ class Repository(Target):
         except RegistryError:
             return False  # a token for both repositories may be refused where one for the target is not
         if response.status == 202:
+            from .uploads import Session
+
             session = Session(self._client, response)
             response.finish()
             swallow(lambda: self._request("DELETE", session.url, self._push_scopes).finish())
@@ -197,12 +216,16 @@ class Repository(Target):
         return True
 
     def _open(self, desc: Descriptor) -> RawReader:
+        from .download import ResumingReader
+
         response = self._get_content(desc, None)
         if response.length is not None and response.length != desc.size:
             raise answers.wrong_length(response, self._doing("GET", _kind(desc), desc.digest), desc.size)
         return ResumingReader(response, desc.size, lambda offset: self._get_content(desc, offset), self._client.patience())
 
     def _open_at(self, desc: Descriptor, offset: int) -> RawReader:
+        from .download import ResumingReader
+
         return ResumingReader(None, desc.size, lambda start: self._get_content(desc, start), self._client.patience(), offset)
 
     def _get_content(self, desc: Descriptor, offset: t.Optional[int]) -> Response:
@@ -220,6 +243,8 @@ class Repository(Target):
 
     def _push(self, desc: Descriptor, content: Opener) -> None:
         if not mediatype.is_manifest(desc.media_type):
+            from .uploads import Upload
+
             Upload(self._client, self._caller, self.reference.repository, self._push_scopes, desc, content).run()
             return
         if desc.size > strictjson.MAX_DOCUMENT:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""One HTTP request and its answer. The only import of ``requests``, inside a function: it is loaded with the first request.
+"""One HTTP request and its answer.
 
 Nothing is taken from the environment but proxies, and those explicitly: no .netrc, no CA variables, no cookies, no redirects.
 """
@@ -10,34 +10,25 @@ Nothing is taken from the environment but proxies, and those explicitly: no .net
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import os
 import socket
 import ssl
 import threading
 import typing as t
+from urllib.parse import urlsplit
 
-from ..spec.errors import OCIError, TransportError
-from .origin import host_of, origin_of, quoted, shown
-from .pacing import paced
-from .proxies import is_address, proxy_for
-from .tls import ssl_context
+from ..spec.errors import TransportError
+from .origin import Origin, host_of, origin_of, quoted, shown
+from .pacing import PacedResponse
+from .pools import Failures, for_address, http_library, open_pool, silence_warnings
+from .proxies import proxy_for
+from .sending import StretchBody
 
 if t.TYPE_CHECKING:
     from .options import RegistryOptions
 
 USER_AGENT = "lading.oci"
-POOL_SIZE = 16  # connections kept per origin: at least the concurrency of a copy
-# What is sent at once. Python's sendall() gives one block the whole time-out, so larger blocks would fail on slow lines.
-_SEND_BLOCK = 64 * 1024
 _REST = 256 * 1024  # bytes of an answer that are read to keep its connection; with more it is cheaper to open another
-
-
-Failures = t.Tuple[t.Type[Exception], ...]
-
-
-class MissingRequests(OCIError):
-    """The Python library ``requests`` is not installed where the module runs."""
 
 
 class Interrupted(TransportError):
@@ -45,7 +36,10 @@ class Interrupted(TransportError):
 
 
 class Body(t.Protocol):
-    """What is sent: ``read(n)`` returns at most n bytes, b'' at the end."""
+    """What is sent: ``read(n)`` returns at most n bytes, b'' at the end.
+
+    One that stands in a file has ``stretch`` too, which tells where, or None.
+    """
 
     def read(self, size: int) -> bytes: ...
 
@@ -70,6 +64,9 @@ class Response:
 
     def __init__(self, raw: t.Any, request: Request, failures: Failures, translate: t.Callable[[Exception, str], TransportError]) -> None:
         self._raw = raw
+        # What urllib3 wraps is read without urllib3, which would copy everything twice.
+        wrapped = getattr(raw, "_fp", None)
+        self._answer = wrapped if isinstance(wrapped, PacedResponse) else None
         self._failures = failures
         self._translate = translate
         self._taken = 0
@@ -85,13 +82,35 @@ class Response:
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes as they came, not decoded; b'' at the end. Raises Interrupted, also for a body cut short."""
         try:
-            chunk: bytes = self._raw.read(size, decode_content=False)
+            chunk = self._read(size)
         except self._failures as error:
             raise self._translate(error, self.url) from error
-        self._taken += len(chunk)
-        if size and not chunk and self.length is not None and self._taken < self.length:
-            raise Interrupted(f"{host_of(self.url)} closed the connection after {self._taken} of {self.length} bytes")
+        self._count(size, len(chunk))
         return chunk
+
+    def _read(self, size: int) -> bytes:
+        if self._answer is not None:
+            return self._answer.read(size)
+        chunk: bytes = self._raw.read(size, decode_content=False)
+        return chunk
+
+    def readinto(self, view: memoryview) -> int:
+        """As ``read``, into memory that is there."""
+        if self._answer is None:
+            chunk = self.read(len(view))
+            view[: len(chunk)] = chunk
+            return len(chunk)
+        try:
+            count = self._answer.readinto(view)
+        except self._failures as error:
+            raise self._translate(error, self.url) from error
+        self._count(len(view), count)
+        return count
+
+    def _count(self, wanted: int, count: int) -> None:
+        self._taken += count
+        if wanted and not count and self.length is not None and self._taken < self.length:
+            raise Interrupted(f"{host_of(self.url)} closed the connection after {self._taken} of {self.length} bytes")
 
     def load(self, limit: int, what: str) -> None:
         """Take the whole body off the wire, for ``read_all``."""
@@ -117,8 +136,8 @@ class Response:
         """Done with the answer: keep its connection when little is left to read, else close it."""
         try:
             if self.length is None or self.length - self._taken <= _REST:
-                self._raw.read(_REST, decode_content=False)
-                if not self._raw.read(1, decode_content=False):
+                self._read(_REST)
+                if not self._read(1):
                     self._raw.release_conn()
                     return
         except self._failures:
@@ -142,47 +161,55 @@ class Transport:
         self._host = host
         self._options = options
         self._lock = threading.Lock()
-        self._adapters: t.Dict[t.Tuple[str, str, int], t.Any] = {}
+        self._pools: t.Dict[t.Tuple[Origin, t.Optional[str]], t.Any] = {}
 
     def send(self, request: Request) -> Response:
         """Send one request. Raises Interrupted, TransportError, and what reading the body raises; any answer is returned."""
-        requests, failures = _requests()
-        adapter = self._adapter(requests, request.url)
+        urllib3, failures = http_library()
         proxy = proxy_for(request.url, os.environ)
+        pool = self._pool(request.url, proxy)
         try:
-            answer = adapter.send(
-                _prepare(requests, request),
-                stream=True,
-                timeout=(self._options.timeout, self._options.timeout + request.grace),
-                verify=self._options.validate_certs,
-                proxies={origin_of(request.url)[0]: proxy} if proxy else {},
+            answer = pool.urlopen(
+                request.method,
+                _target(request.url, proxy),
+                body=_sendable(request.body) if request.length else None,
+                headers=_headers(request),
+                timeout=urllib3.Timeout(connect=self._options.timeout, read=self._options.timeout + request.grace),
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
             )
         except failures as error:
             raise self._translated(error, request.url) from error
-        response = Response(answer.raw, request, failures, self._translated)
+        response = Response(answer, request, failures, self._translated)
         _check_encoding(response)
         return response
 
-    def _adapter(self, requests: t.Any, url: str) -> t.Any:
+    def _pool(self, url: str, proxy: t.Optional[str]) -> t.Any:
         origin = origin_of(url)
         with self._lock:
-            if origin not in self._adapters:
+            pool = self._pools.get((origin, proxy))
+            if pool is None:
                 context = self._context(url) if origin[0] == "https" else None
-                self._adapters[origin] = _new_adapter(requests, context, self._options.timeout)
-            return self._adapters[origin]
+                pool = self._pools[origin, proxy] = open_pool(origin, context, self._options.timeout, proxy)
+            return pool
 
     def _context(self, url: str) -> ssl.SSLContext:
+        from .tls import ssl_context  # not for plain http
+
         if not self._options.validate_certs:
-            _silence_warnings()
+            silence_warnings()
         if origin_of(url) == self._origin:
             context = ssl_context(self._host, self._options)
         else:
             # No client certificate of certs.d either: the registry may not choose to whom we are known.
             context = ssl_context(host_of(url), self._options, as_client=False)
-        return _for_address(context, url)
+        return for_address(context, url)
 
     def _translated(self, error: Exception, url: str) -> TransportError:
-        """The library's error for one of requests, urllib3 or the socket."""
+        """The library's error for one of urllib3 or the socket."""
         cause = _root_cause(error)
         host = host_of(url)
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
@@ -201,88 +228,24 @@ class Transport:
         return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}")
 
 
-def _requests() -> t.Tuple[t.Any, Failures]:
-    """The library, and what it and the connections below it raise."""
-    try:
-        import requests
-        import requests.adapters
-        import urllib3
-    except ImportError as error:
-        raise MissingRequests("the Python library requests is needed to reach a registry") from error
-    own = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
-    return requests, (*own, http.client.HTTPException, OSError, ValueError)
+def _target(url: str, proxy: t.Optional[str]) -> str:
+    """What the request line names: the path and query; to a proxy that is asked for an http URL, all of it."""
+    if proxy is not None and url.startswith("http:") and not proxy.startswith("socks"):
+        return url
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _silence_warnings() -> None:
-    """Who says validate_certs=false has been told by its documentation; a warning per request only hides what matters."""
-    import urllib3
-
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-
-
-def _for_address(context: ssl.SSLContext, url: str) -> ssl.SSLContext:
-    """urllib3 1 keeps an IP address from the context, which then refuses to connect; it compares the certificate itself instead,
-    and only when the context does not."""
-    import urllib3
-
-    library: t.Any = urllib3
-    if is_address(origin_of(url)[1]) and library.__version__.startswith("1."):
-        context.check_hostname = False
-    return context
-
-
-def _new_adapter(requests: t.Any, context: t.Optional[ssl.SSLContext], timeout: float) -> t.Any:
-    """The connections to one origin; ``context`` alone decides about TLS."""
-
-    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc]
-        def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
-            super().init_poolmanager(*args, ssl_context=context, **kwargs)
-            _set_connections(self.poolmanager, timeout)
-
-        def proxy_manager_for(self, proxy: str, **kwargs: t.Any) -> t.Any:
-            known = proxy in self.proxy_manager
-            manager = super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
-            if not known:
-                _set_connections(manager, timeout)
-            return manager
-
-        def build_connection_pool_key_attributes(self, request: t.Any, verify: t.Any, cert: t.Any = None) -> t.Any:
-            scheme, host, port = origin_of(request.url)
-            return {"scheme": scheme, "host": host, "port": port}, {}
-
-        def cert_verify(self, conn: t.Any, url: str, verify: t.Any, cert: t.Any) -> None:
-            """Nothing: the base class would add the CA bundle of ``requests`` to the context."""
-
-    return Adapter(pool_connections=4, pool_maxsize=POOL_SIZE, max_retries=0)
-
-
-def _set_connections(manager: t.Any, timeout: float) -> None:
-    """Let the manager's pools make connections with a least speed and large blocks."""
-    answers = paced(timeout)
-
-    def pool_class(base: t.Any) -> t.Any:
-        def init(self: t.Any, *args: t.Any, **kwargs: t.Any) -> None:
-            base.ConnectionCls.__init__(self, *args, **kwargs)
-            self.blocksize = _SEND_BLOCK
-
-        connection = type(base.ConnectionCls.__name__, (base.ConnectionCls,), {"__init__": init, "response_class": answers})
-        return type(base.__name__, (base,), {"ConnectionCls": connection})
-
-    manager.pool_classes_by_scheme = {name: pool_class(base) for name, base in manager.pool_classes_by_scheme.items()}
-
-
-def _prepare(requests: t.Any, request: Request) -> t.Any:
+def _headers(request: Request) -> t.Dict[str, str]:
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
     if request.length is not None:
         headers["Content-Length"] = str(request.length)
-    prepared = requests.PreparedRequest()
-    prepared.prepare(method=request.method, url=request.url, headers=headers)
-    # As given: requests would quote a signed URL anew, and would ask the body for a length that is known.
-    prepared.url = request.url
-    if request.length is None:
-        prepared.headers.pop("Content-Length", None)
-    prepared.body = request.body if request.length else None
-    return prepared
+    return headers
+
+
+def _sendable(body: t.Optional[Body]) -> t.Any:
+    stretch = body.stretch() if hasattr(body, "stretch") else None
+    return body if stretch is None else StretchBody(stretch)
 
 
 def _check_encoding(response: Response) -> None:
@@ -301,7 +264,7 @@ def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """The innermost error: requests and urllib3 wrap the socket's several times."""
+    """The innermost error: urllib3 wraps the socket's, several times."""
     seen: t.Set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))

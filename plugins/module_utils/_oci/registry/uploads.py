@@ -9,6 +9,7 @@ A PUT that was cut goes on in chunks where the registry has kept what came. Dist
 
 from __future__ import annotations
 
+import io
 import re
 import typing as t
 
@@ -18,6 +19,7 @@ from .client import Call, Client, Payload, swallow
 from .login import Caller
 from .origin import host_of, resolve, same_origin
 from .retry import PASSING, Patience, retry_after
+from .sending import SHORTER, Stretch
 from .transport import Interrupted, Response
 
 if t.TYPE_CHECKING:
@@ -316,6 +318,13 @@ class _Content:
         self._offset += len(chunk)
         return chunk
 
+    def stretch(self, length: int) -> t.Optional[Stretch]:
+        """Where the next ``length`` bytes stand in a file; None for what is not in one, or may not be sent unread."""
+        place = _place(self._file)
+        if place is None or self._reader is None:
+            return None
+        return Stretch(*place, length, self._reader.check_stop)
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
@@ -332,9 +341,20 @@ class _Part:
     def read(self, size: int) -> bytes:
         chunk = self._content.read(min(size, self._left)) if self._left else b""
         if self._left and not chunk:
-            raise MismatchError("the content became shorter while it was sent")
+            raise MismatchError(SHORTER)
         self._left -= len(chunk)
         return chunk
 
+    def stretch(self) -> t.Optional[Stretch]:
+        return self._content.stretch(self._left)
+
     def close(self) -> None:
         """Nothing: the content stays open for the next part."""
+
+
+def _place(file: t.Optional[t.BinaryIO]) -> t.Optional[t.Tuple[int, int]]:
+    """Descriptor and offset of what is read next; None for what is in memory only."""
+    if isinstance(file, io.FileIO):
+        return file.fileno(), file.tell()
+    part_of = getattr(file, "stretch", None)
+    return part_of() if part_of is not None else None

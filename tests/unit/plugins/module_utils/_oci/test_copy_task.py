@@ -13,7 +13,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive im
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.names import IndexedStore
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Spool
-from ansible_collections.lading.oci.plugins.module_utils._oci.convert import Conversion
+from ansible_collections.lading.oci.plugins.module_utils._oci.conversion import Conversion
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy_task import CopyTask, Item, Wanted
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype, strictjson

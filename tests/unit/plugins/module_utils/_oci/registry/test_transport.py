@@ -20,7 +20,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry.transport import MissingRequests
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.pools import MissingRequests
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import TransportError
@@ -123,7 +123,7 @@ class TestEnvironment:
         fake.Harness(registry).repository().resolve("v1")
 
     def test_without_requests(self, registry: fake.FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "requests", None)
+        monkeypatch.setitem(sys.modules, "urllib3", None)
         with pytest.raises(MissingRequests):
             fake.Harness(registry).repository().resolve("v1")
 
