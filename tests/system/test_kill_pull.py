@@ -84,6 +84,29 @@ def test_every_point(existing: bool, tmp_path: pathlib.Path, monkeypatch: pytest
     assert points > 20, "the calls that change the disk were not seen"
 
 
+def test_every_point_of_a_batch(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a large folder are written first, and get their names together: some of them may be old then, none is in between."""
+    names = [*(f"d/{number}" for number in range(9)), *(f"d/s/{number}" for number in range(9))]
+    source = MemorySource()
+    members = [member(name, b"new") for name in names]
+    root = source.artifact(source.folder("d", tar_gz(*members, hard_link("d/copy", "d/1"))))
+    work, killed, points = tmp_path / "work", True, 0
+    monkeypatch.setenv("XDG_CACHE_HOME", str(work / "cache"))
+    dest = work / "dest"
+    while killed:
+        shutil.rmtree(work, ignore_errors=True)
+        (dest / "d").mkdir(parents=True)
+        (dest / "d" / "3").write_bytes(b"old")
+        points += 1
+        killed = run_and_die(lambda: pull(source, root, dest), points)
+        for name, content in tree(dest).items():
+            started = any(part.startswith(".lading-") for part in name.split("/"))
+            assert started or content in (None, b"new") or (name, content) == ("d/3", b"old")
+        pull(source, root, dest)
+        assert tree(dest) == {"d": None, "d/s": None, "d/copy": b"new", **{name: b"new" for name in names}}
+    assert points > 80, "the calls that change the disk were not seen"
+
+
 def test_a_killed_pull_is_pruned(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At whatever point the pull of one version, or of the next, was killed: what it left is known to be ours."""
     source = MemorySource()

@@ -21,7 +21,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive im
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
-from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource, tar_gz
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource, member, tar_gz
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import store
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.rootfs.images import Rootfs, image
 from test_kill import CHANGING_CALLS, copy_to
@@ -202,6 +202,31 @@ def test_pull(existing: bool, work: Work, ours: t.Any, report: t.Any) -> None:
         report,
     )
     assert points > 20, "the calls were not seen"
+
+
+def test_pull_of_a_large_folder(work: Work, ours: t.Any, report: t.Any) -> None:
+    """Whose files are written first, and get their names together."""
+    source, dest = MemorySource(), work.path / "dest"
+    names = [*(f"d/{number}" for number in range(9)), *(f"d/s/{number}" for number in range(9))]
+    root = source.artifact(source.folder("d", tar_gz(*(member(name, b"new") for name in names))))
+    (work.pristine / "dest" / "d").mkdir(parents=True)
+    (work.pristine / "dest" / "d" / "3").write_bytes(b"old")
+
+    def contents() -> t.Dict[str, bytes]:
+        return {str(path.relative_to(dest)): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
+
+    def broken() -> t.List[str]:
+        files = {name: content for name, content in contents().items() if "/.lading-" not in f"/{name}"}
+        return [f"wrong: {name}" for name, content in files.items() if content != b"new" and (name, content) != ("d/3", b"old")]
+
+    points = work.fail_everywhere(
+        lambda: pull(source, root, dest, warn=lambda _message: None),
+        broken,
+        lambda: [] if contents() == {name: b"new" for name in names} else [f"files are {contents()}"],
+        [str(dest)],
+        report,
+    )
+    assert points > 80, "the calls were not seen"
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "upgrade"])

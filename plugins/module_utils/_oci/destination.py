@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import threading
 import time
 import typing as t
 
+from .content.attributes import sync
 from .content.beneath import (
     TEMP_PREFIX,
     NewFile,
+    TempFolder,
     default_mode,
     folder,
     folder_beneath,
     nearest,
     open_beneath,
+    open_regular,
     remove_empty,
     remove_file,
     remove_unless_held,
@@ -34,10 +38,13 @@ from .content.partial import BlobFile, ScratchFile, is_kept, partial_name
 from .content.store import CHUNK, Opener, VerifyingReader
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import InvalidError, NotFoundError, located, storage_errors
+from .spec.errors import InvalidError, NotFoundError, OCIError, located, storage_errors
 from .titles import Parts
 
 PERMISSIONS = 0o777
+# What one sync is for. Of each folder in it three descriptors are open, in each thread.
+_BATCH_FILES, _BATCH_BYTES, _BATCH_FOLDERS = 8192, 256 * 1024 * 1024, 32
+_SYNC_TELLS_ERRORS = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2]) >= (5, 8)  # syncfs(2)
 
 
 class Found(t.NamedTuple):
@@ -88,27 +95,34 @@ class Destination:
 
     def look(self, parts: Parts) -> Found:
         """What stands there. Raises InvalidError when a part before the last is a link or no folder."""
-        with self._doing("looking at", parts):
-            try:
-                with folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
-                    found = stat_beneath(parent, parts[-1])
-                    if found is None or not stat.S_ISLNK(found.st_mode):
-                        return Found(found)
-                    return Found(found, os.readlink(parts[-1], dir_fd=parent))
-            except NotFoundError:
-                return Found()
+        with self.viewing() as view:
+            return view.look(parts)
 
     def digest(self, parts: Parts, algorithm: str) -> Digest:
         """The digest of a regular file, remembered while its inode, size and times stay."""
-        with self._doing("reading", parts), folder(self.path) as root, open_beneath(root, parts) as file:
-            state = os.fstat(file.fileno())
-            key = (parts, algorithm, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-            if key not in self._digests:
-                running = Digest.of(b"", algorithm).hasher()
-                for chunk in iter(lambda: file.read(CHUNK), b""):
-                    running.update(chunk)
-                self._digests[key] = Digest.from_hash(running)
-            return self._digests[key]
+        with self.viewing() as view:
+            return view.digest(parts, algorithm)
+
+    @contextlib.contextmanager
+    def viewing(self) -> t.Iterator[View]:
+        """``look`` and ``digest`` for many paths, of which those in one folder come after each other."""
+        view = View(self)
+        try:
+            yield view
+        finally:
+            view.close()
+
+    def digest_of(self, descriptor: int, state: os.stat_result, parts: Parts, algorithm: str) -> Digest:
+        """The digest of this open file, remembered while its inode, size and times stay."""
+        key = (parts, algorithm, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        if key not in self._digests:
+            running = Digest.of(b"", algorithm).hasher()
+            # No larger than needed: for most files the buffer would cost more than the reading.
+            size = min(CHUNK, state.st_size + 1)
+            for chunk in iter(lambda: os.read(descriptor, size), b""):
+                running.update(chunk)
+            self._digests[key] = Digest.from_hash(running)
+        return self._digests[key]
 
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[None]:
@@ -137,7 +151,7 @@ class Destination:
         A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them,
         less the umask.
         """
-        with self._doing("writing", parts), self._parent(parts) as parent, NewFile(parent) as new:
+        with self.doing("writing", parts), self.parent(parts) as parent, NewFile(parent) as new:
             for chunk in content:
                 new.write(chunk)
             self._commit(new, parent, parts, mode)
@@ -145,20 +159,29 @@ class Destination:
     def fetch_file(self, parts: Parts, desc: Descriptor, content: Opener) -> None:
         """As ``write_file``, of a blob: what a cut pull has brought of it is gone on with."""
         where = os.path.join(self.path, *parts[:-1])
-        with self._doing("writing", parts), self._parent(parts) as parent, BlobFile(parent, desc, where=where) as new:
+        with self.doing("writing", parts), self.parent(parts) as parent, BlobFile(parent, desc, where=where) as new:
             new.fill(content)
             self._commit(new, parent, parts, None)
 
     def _commit(self, new: NewFile, parent: int, parts: Parts, mode: t.Optional[int]) -> None:
         old = stat_beneath(parent, parts[-1])
-        new.mode = self._mode_for(old, mode)
-        if old is not None and stat.S_ISREG(old.st_mode):
-            with contextlib.suppress(PermissionError):
-                os.fchown(new.fd, old.st_uid, old.st_gid)
-        self._keep(parent, parts, old)
+        new.mode = self.mode_for(old, mode)
+        _hand_on_owner(old, new.fd)
+        self.keep(parent, parts, old)
         new.commit(parts[-1])
 
-    def _mode_for(self, old: t.Optional[os.stat_result], mode: t.Optional[int]) -> int:
+    @contextlib.contextmanager
+    def batch(self) -> t.Iterator[Batch]:
+        """A bracket for writing many files, each of which has its name at its end."""
+        batch = Batch(self)
+        try:
+            yield batch
+            batch.finish()
+        finally:
+            batch.close()
+
+    def mode_for(self, old: t.Optional[os.stat_result], mode: t.Optional[int]) -> int:
+        """The permission bits of a file that takes the place of ``old``; ``mode`` as ``write_file``'s."""
         if self._mode is not None:
             return self._mode
         if mode is not None:
@@ -167,41 +190,45 @@ class Destination:
 
     def copy_file(self, origin: Parts, parts: Parts, desc: Descriptor, mode: t.Optional[int] = None) -> None:
         """As ``write_file``, from another file below this folder, which must have the content of ``desc``."""
-        with folder(self.path) as root, self._doing("reading", origin):
-            file = open_beneath(root, origin)
-        with VerifyingReader(desc, file, self.location) as reader:
+        with self.verified(origin, desc) as reader:
             self.write_file(parts, reader.chunks(), mode)
+
+    def verified(self, origin: Parts, desc: Descriptor) -> VerifyingReader:
+        """A file below this folder, which must have the content of ``desc``."""
+        with folder(self.path) as root, self.doing("reading", origin):
+            file = open_beneath(root, origin)
+        return VerifyingReader(desc, file, self.location)
 
     def make_folder(self, parts: Parts, mode: int = PERMISSIONS) -> None:
         """Make the folder and those above it; the umask applies."""
-        with self._doing("making the folder", parts), self._parent(parts) as parent:
+        with self.doing("making the folder", parts), self.parent(parts) as parent:
             with folder_beneath(parent, parts[-1:], mode):
                 pass
 
     def make_link(self, parts: Parts, target: str) -> None:
         """Put a symlink there, in place of what is not a folder."""
-        with self._doing("linking", parts), self._parent(parts) as parent:
-            self._keep(parent, parts, stat_beneath(parent, parts[-1]))
+        with self.doing("linking", parts), self.parent(parts) as parent:
+            self.keep(parent, parts, stat_beneath(parent, parts[-1]))
             replace_link(parent, parts[-1], target)
 
     def remove(self, parts: Parts, is_folder: bool) -> None:
         """Remove a file or link, or a folder unless something new is in it."""
-        with self._doing("removing", parts), folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
+        with self.doing("removing", parts), folder(self.path) as root, folder_beneath(root, parts[:-1]) as parent:
             if is_folder:
                 # Nothing writes into it any more, so nothing else would remove what a killed pull left there.
                 with contextlib.suppress(NotFoundError), folder_beneath(parent, parts[-1:]) as inner:
                     sweep(inner)
                 remove_empty(parent, parts[-1])
                 return
-            self._keep(parent, parts, stat_beneath(parent, parts[-1]))
+            self.keep(parent, parts, stat_beneath(parent, parts[-1]))
             remove_file(parent, parts[-1])
 
     def names(self, parts: Parts) -> t.List[str]:
         """What is in a folder, without the temporary files of pulls."""
-        with self._doing("listing", parts), folder(self.path) as root, folder_beneath(root, parts) as listed:
+        with self.doing("listing", parts), folder(self.path) as root, folder_beneath(root, parts) as listed:
             return [name for name in os.listdir(listed) if not name.startswith(TEMP_PREFIX)]
 
-    def _keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
+    def keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
         """Give what is about to go a second name, as Ansible's modules name backups."""
         if self._backup and old is not None and stat.S_ISREG(old.st_mode):
             name = f"{parts[-1]}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
@@ -210,7 +237,7 @@ class Destination:
 
     def set_mode(self, parts: Parts, mode: int) -> None:
         """Give a file these permission bits, less the umask."""
-        with self._doing("changing the mode of", parts), folder(self.path) as root, open_beneath(root, parts) as file:
+        with self.doing("changing the mode of", parts), folder(self.path) as root, open_beneath(root, parts) as file:
             os.fchmod(file.fileno(), default_mode(mode))
 
     def scratch(self, desc: Descriptor) -> ScratchFile:
@@ -239,7 +266,8 @@ class Destination:
                         remove_unless_held(parent, name)
 
     @contextlib.contextmanager
-    def _parent(self, parts: Parts) -> t.Iterator[int]:
+    def parent(self, parts: Parts) -> t.Iterator[int]:
+        """The folder that ``parts`` stands in, made when it is missing, without what killed pulls left in it."""
         with folder(self.path) as root, folder_beneath(root, parts[:-1], PERMISSIONS) as parent:
             self._sweep(parent, parts[:-1])
             yield parent
@@ -253,9 +281,170 @@ class Destination:
             sweep(parent, partials=False)
 
     @contextlib.contextmanager
-    def _doing(self, what: str, parts: Parts) -> t.Iterator[None]:
+    def doing(self, what: str, parts: Parts) -> t.Iterator[None]:
+        """Errors within the bracket say that this was done there."""
         with located(self.location), storage_errors(f"{what} {'/'.join(parts)}"):
             yield
+
+
+class View:
+    """Looks at a destination. The folder of the last path stays open: many paths in one folder cost one walk to it."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._folder: t.Optional[Parts] = None
+        self._parent: t.Optional[int] = None
+
+    def look(self, parts: Parts) -> Found:
+        """What stands there. Raises InvalidError when a part before the last is a link or no folder."""
+        try:
+            parent = self._at(parts[:-1])
+            found = stat_beneath(parent, parts[-1])
+            if found is None or not stat.S_ISLNK(found.st_mode):
+                return Found(found)
+            return Found(found, os.readlink(parts[-1], dir_fd=parent))
+        except NotFoundError:
+            return Found()
+        except (OCIError, OSError):
+            with self._destination.doing("looking at", parts):
+                raise
+
+    def digest(self, parts: Parts, algorithm: str) -> Digest:
+        """The digest of a regular file, remembered while its inode, size and times stay."""
+        try:
+            descriptor, state = open_regular(self._at(parts[:-1]), parts[-1], "/".join(parts))
+            try:
+                return self._destination.digest_of(descriptor, state, parts, algorithm)
+            finally:
+                os.close(descriptor)
+        except (OCIError, OSError):
+            with self._destination.doing("reading", parts):
+                raise
+
+    def _at(self, parts: Parts) -> int:
+        if parts != self._folder:
+            self.close()
+            with contextlib.suppress(NotFoundError):
+                with folder(self._destination.path) as root, folder_beneath(root, parts) as parent:
+                    self._parent = os.dup(parent)
+            self._folder = parts
+        if self._parent is None:
+            raise NotFoundError(f"no such folder: {'/'.join(parts)}")
+        return self._parent
+
+    def close(self) -> None:
+        self._folder = None
+        if self._parent is not None:
+            descriptor, self._parent = self._parent, None
+            os.close(descriptor)
+
+
+class _Waiting(t.NamedTuple):
+    """A file that is written and has no name yet; ``old`` stands in its place."""
+
+    temps: TempFolder
+    temp: str
+    parts: Parts
+    old: t.Optional[os.stat_result]
+
+
+class Batch:
+    """Writes many files: their content first, then one sync for all of it, then their names, then one sync for those.
+
+    So a name never stands for content that a loss of power can take, as with files that are written one by one, at a fraction of the
+    syncs. Of files in one folder that come after each other the folder is opened once.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._folder: t.Optional[Parts] = None
+        self._current: t.Optional[TempFolder] = None
+        self._open: t.List[TempFolder] = []
+        self._waiting: t.List[_Waiting] = []
+        self._devices: t.Dict[int, int] = {}
+        self._bytes = 0
+
+    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
+        """As the destination's, but the file has its name after the next ``flush`` only."""
+        try:
+            self._write(self._at(parts[:-1]), parts, content, mode)
+        except (OCIError, OSError):
+            with self._destination.doing("writing", parts):
+                raise
+        if len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
+            self.flush()
+
+    def _write(self, temps: TempFolder, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int]) -> None:
+        old = stat_beneath(temps.parent, parts[-1])
+        temp, descriptor = temps.create()
+        for chunk in content:
+            self._bytes += len(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        _hand_on_owner(old, descriptor)
+        os.fchmod(descriptor, self._destination.mode_for(old, mode))
+        if not _SYNC_TELLS_ERRORS:
+            os.fsync(descriptor)
+        self._waiting.append(_Waiting(temps, temp, parts, old))
+
+    def _at(self, parts: Parts) -> TempFolder:
+        if self._current is None or parts != self._folder:
+            self._current = None
+            if len(self._open) >= _BATCH_FOLDERS:
+                self.flush()
+            with self._destination.parent((*parts, "")) as parent:
+                temps = TempFolder(parent)
+                self._open.append(temps)
+                # Opened before anything is written: the errors of syncfs are those since then.
+                device = os.fstat(temps.fd).st_dev
+                if device not in self._devices:
+                    self._devices[device] = os.dup(temps.fd)
+            self._folder, self._current = parts, temps
+        return self._current
+
+    def flush(self) -> None:
+        """Give all that was written its names."""
+        self._sync()
+        last = {id(one.temps): one for one in self._waiting}
+        for one in self._waiting:
+            temps, temp, parts, old = one
+            try:
+                self._destination.keep(temps.parent, parts, old)
+                (temps.commit_last if last[id(temps)] is one else temps.commit)(temp, parts[-1])
+            except (OCIError, OSError):
+                with self._destination.doing("writing", parts):
+                    raise
+        self._waiting.clear()
+        self._bytes = 0
+        self._current = None
+        while self._open:
+            self._open.pop().close()
+
+    def finish(self) -> None:
+        """As ``flush``, and the names are on the disk when this returns."""
+        self.flush()
+        self._sync()
+
+    def _sync(self) -> None:
+        for descriptor in self._devices.values():
+            sync(descriptor)
+
+    def close(self) -> None:
+        """What has no name yet goes."""
+        self._current = None
+        while self._open:
+            with contextlib.suppress(OSError):
+                self._open.pop().close()
+        while self._devices:
+            os.close(self._devices.popitem()[1])
+
+
+def _hand_on_owner(old: t.Optional[os.stat_result], descriptor: int) -> None:
+    """A file that is replaced hands its owner on, as far as that is allowed."""
+    if old is not None and stat.S_ISREG(old.st_mode):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
 
 
 def _where_kept(path: str, name: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .destination import Found
+from .destination import Destination, Found, View
 from .receipt import FOLDER, Receipt, Record
 from .selection import Item
 from .spec.digest import Digest, looks_like_digest
@@ -62,7 +62,9 @@ class Written:
 
         What stands there already, and is as it should be, nobody knows the writer of: it is not noted.
         """
-        new = {parts: what for one in plan.items if one.changed for parts, what in _made_of(pull, one.item) if _differs(pull, parts, what)}
+        made = (pair for one in plan.items if one.changed for pair in _made_of(pull, one.item))
+        with pull.destination.viewing() as view:
+            new = {parts: what for parts, what in made if _differs(view, parts, what)}
         folders = {parts[:length] for parts in new for length in range(1, len(parts))}
         self._record.update({parts: FOLDER for parts in folders if pull.destination.look(parts).stat is None})
         self._record.update(new)
@@ -134,21 +136,21 @@ def _made_of(pull: Pull, item: Item) -> t.Iterator[t.Tuple[Parts, str]]:
         yield (*item.parts, *member.path), wanted_text(member)
 
 
-def _differs(pull: Pull, parts: Parts, what: str) -> bool:
-    found = pull.destination.look(parts)
-    return found.stat is None if what == FOLDER else _shown_as(pull, parts, found, what) != what
+def _differs(view: View, parts: Parts, what: str) -> bool:
+    found = view.look(parts)
+    return found.stat is None if what == FOLDER else _shown_as(view, parts, found, what) != what
 
 
 def _text_of(pull: Pull, parts: Parts, what: str) -> str:
     """What stands there; below a link that took a folder's place nothing is looked at."""
     try:
-        return _shown_as(pull, parts, pull.destination.look(parts), what)
+        return _shown_as(pull.destination, parts, pull.destination.look(parts), what)
     except InvalidError:
         return "behind a link or a file"
 
 
-def _shown_as(pull: Pull, parts: Parts, found: Found, what: str) -> str:
-    return shown(pull, parts, found, Digest(what).algorithm if looks_like_digest(what) else "sha256")
+def _shown_as(view: t.Union[Destination, View], parts: Parts, found: Found, what: str) -> str:
+    return shown(view, parts, found, Digest(what).algorithm if looks_like_digest(what) else "sha256")
 
 
 def _empty_folders(pull: Pull, folders: t.Iterable[Parts], gone: t.Set[Parts]) -> t.Tuple[t.List[Parts], t.List[Parts]]:

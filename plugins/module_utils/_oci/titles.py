@@ -72,7 +72,7 @@ def check_apart(leaves: t.AbstractSet[Parts], paths: t.Iterable[Parts], what: st
 
 def check_parts(parts: Parts, what: str) -> None:
     """Refuse parts that are no names of files, or names that are ours, and paths that no system call takes."""
-    if len(parts) > _MAX_DEPTH or sum(len(part.encode("utf-8", "surrogateescape")) + 1 for part in parts) - 1 > _MAX_PATH:
+    if len(parts) > _MAX_DEPTH or len("/".join(parts).encode("utf-8", "surrogateescape")) > _MAX_PATH:
         raise InvalidError(f"{what[:80]}... has a path of more than {_MAX_PATH} bytes, or lies more than {_MAX_DEPTH} folders deep")
     for part in parts:
         if part in ("", ".", ".."):

@@ -19,7 +19,7 @@ from .content import tar
 from .content.beneath import default_mode
 from .content.store import CHUNK, Fetcher, again_on_mismatch
 from .copy import Stats, run_all, stoppable
-from .destination import Destination, Found, refuse_folder
+from .destination import Batch, Destination, Found, View, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member, contents
 from .plaintar import Limits
@@ -32,6 +32,7 @@ from .titles import Parts
 
 DEFAULT_CONCURRENCY = 3
 _EXECUTE = 0o100
+_FEW = 16  # files that are synced one by one: a sync of the file system is for what others have written, too
 
 
 class Line(t.NamedTuple):
@@ -106,7 +107,7 @@ def plan_unpack(pull: Pull) -> UnpackPlan:
 def _plan_file(pull: Pull, item: Item) -> ItemPlan:
     found = pull.destination.look(item.parts)
     refuse_folder(found, item.parts, pull.destination.location)
-    before, after = shown(pull, item.parts, found, item.desc.digest.algorithm), str(item.desc.digest)
+    before, after = shown(pull.destination, item.parts, found, item.desc.digest.algorithm), str(item.desc.digest)
     return ItemPlan(item, before != after, before != after, (Line(item.title, before, after),))
 
 
@@ -128,35 +129,39 @@ def _plan_folder(pull: Pull, item: Item) -> ItemPlan:
 
 
 def _differences(pull: Pull, item: Item, listing: Listing) -> t.Iterator[Difference]:
-    for member in listing:
-        parts = (*item.parts, *member.path)
-        found = pull.destination.look(parts)
-        if member.kind == tar.DIRECTORY:
-            if found.stat is not None and not found.is_folder:
-                with located(pull.destination.location):
-                    raise InvalidError(f"{'/'.join(parts)} is to be a folder, and is a link or a file: remove it first")
-            if not found.is_folder:
-                yield Difference(member, "absent", False)
-            continue
-        refuse_folder(found, parts, pull.destination.location)
-        before = shown(pull, parts, found)
-        if member.kind == tar.SYMLINK:
-            if before != wanted_text(member):
-                yield Difference(member, before, False)
-        elif before != f"sha256:{member.sha256}":
-            yield Difference(member, before, True)
-        elif pull.modes and (found.mode ^ default_mode(member.mode)) & _EXECUTE:
-            yield Difference(member, f"{before} mode {found.mode:04o}", False)
+    with pull.destination.viewing() as view:
+        for member in listing:
+            yield from _difference(pull, view, (*item.parts, *member.path), member)
 
 
-def shown(pull: Pull, parts: Parts, found: Found, algorithm: str = "sha256") -> str:
+def _difference(pull: Pull, view: View, parts: Parts, member: Member) -> t.Iterator[Difference]:
+    found = view.look(parts)
+    if member.kind == tar.DIRECTORY:
+        if found.stat is not None and not found.is_folder:
+            with located(pull.destination.location):
+                raise InvalidError(f"{'/'.join(parts)} is to be a folder, and is a link or a file: remove it first")
+        if not found.is_folder:
+            yield Difference(member, "absent", False)
+        return
+    refuse_folder(found, parts, pull.destination.location)
+    before = shown(view, parts, found)
+    if member.kind == tar.SYMLINK:
+        if before != wanted_text(member):
+            yield Difference(member, before, False)
+    elif before != f"sha256:{member.sha256}":
+        yield Difference(member, before, True)
+    elif pull.modes and (found.mode ^ default_mode(member.mode)) & _EXECUTE:
+        yield Difference(member, f"{before} mode {found.mode:04o}", False)
+
+
+def shown(view: t.Union[Destination, View], parts: Parts, found: Found, algorithm: str = "sha256") -> str:
     """What stands there, in the words of the diff and of the receipt; for a file that is its digest."""
     if found.is_folder:
         return FOLDER
     if found.is_link:
         return f"-> {found.link}"
     if found.is_file:
-        return str(pull.destination.digest(parts, algorithm))
+        return str(view.digest(parts, algorithm))
     return "absent" if found.stat is None else "neither file nor folder"
 
 
@@ -238,7 +243,12 @@ def _write_folder(pull: Pull, item: Item) -> None:
     differences = list(_differences(pull, item, t.cast(Listing, pull.blobs.known(item))))
     for member in sorted(one.member for one in differences if one.member.kind == tar.DIRECTORY):
         pull.destination.make_folder((*item.parts, *member.path), member.mode)
-    _write_contents(pull, item, [one.member for one in differences if one.content])
+    members = [one.member for one in differences if one.content]
+    if len(members) > _FEW:
+        with pull.destination.batch() as batch:
+            _write_contents(pull, item, members, batch)
+    else:
+        _write_contents(pull, item, members, pull.destination)
     for one in differences:
         parts = (*item.parts, *one.member.path)
         if one.member.kind == tar.FILE and not one.content:
@@ -247,7 +257,7 @@ def _write_folder(pull: Pull, item: Item) -> None:
             pull.destination.make_link(parts, one.member.link)
 
 
-def _write_contents(pull: Pull, item: Item, members: t.Sequence[Member]) -> None:
+def _write_contents(pull: Pull, item: Item, members: t.Sequence[Member], writer: t.Union[Destination, Batch]) -> None:
     wanted = {member.path: member for member in members if not member.link}
     if wanted:
         if pull.blobs.content(item) is None:
@@ -256,21 +266,24 @@ def _write_contents(pull: Pull, item: Item, members: t.Sequence[Member]) -> None
         with located(pull.destination.location), storage_errors(f"unpacking {item.title}"):
             for path, reader in contents(blob, item.desc, item.parts, pull.limits):
                 if path in wanted:
-                    pull.destination.write_file((*item.parts, *path), _rest(reader), wanted[path].mode)
-    for member in members:
-        if member.link:
-            _copy_member(pull, item, member)
+                    writer.write_file((*item.parts, *path), _rest(reader), wanted[path].mode)
+    copies = [member for member in members if member.link]
+    if copies and isinstance(writer, Batch):
+        writer.flush()  # they are copied from files that may be in it
+    for member in copies:
+        _copy_member(pull, item, member, writer)
 
 
 def _rest(reader: tar.TarReader) -> t.Iterator[bytes]:
     return iter(lambda: reader.read(CHUNK), b"")
 
 
-def _copy_member(pull: Pull, item: Item, member: Member) -> None:
+def _copy_member(pull: Pull, item: Item, member: Member, writer: t.Union[Destination, Batch]) -> None:
     """A hard link of the tar becomes a file of its own."""
     origin = (*item.parts, *member.link.split("/"))
     content = Descriptor("application/octet-stream", Digest(f"sha256:{member.sha256}"), member.size)
-    pull.destination.copy_file(origin, (*item.parts, *member.path), content, member.mode)
+    with pull.destination.verified(origin, content) as reader:
+        writer.write_file((*item.parts, *member.path), reader.chunks(), member.mode)
 
 
 def standing(pull: Pull, item: Item) -> t.Iterator[t.Tuple[Parts, bool]]:

@@ -24,6 +24,7 @@ import typing as t
 from ..spec.errors import CancelledError, InvalidError, NotFoundError
 
 TEMP_PREFIX = ".lading-"
+FOLDER_PREFIX = TEMP_PREFIX + "folder-"  # files of it that get their names together (TempFolder)
 PARTIAL_PREFIX = TEMP_PREFIX + "partial-"  # what a later run may go on from (partial.py)
 _PARTIAL_SECONDS = 7 * 24 * 3600.0  # after which nobody is expected to go on
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -51,6 +52,13 @@ class _Temps:
             self._parents[name] = parent
             yield name
 
+    def open_new(self, parent: int, name: str) -> int:
+        """Make a file in a temp folder, which goes with that folder."""
+        with self._lock:
+            if self._closed:
+                raise CancelledError("stopped, because the run was ended")
+            return os.open(name, _CREATE, 0o600, dir_fd=parent)
+
     def forget(self, name: str) -> None:
         """It has its final name, or is gone."""
         self._parents.pop(name, None)
@@ -60,7 +68,10 @@ class _Temps:
         for name in [name for name, folder_fd in list(self._parents.items()) if folder_fd == parent]:
             self.forget(name)
             with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=parent)
+                if name.startswith(FOLDER_PREFIX):
+                    _remove_temp_folder(parent, name)
+                else:
+                    os.unlink(name, dir_fd=parent)
 
     def close(self) -> None:
         # Whoever holds the lock makes a file, which takes no time: it is not waited for longer than that could be.
@@ -161,21 +172,8 @@ def open_beneath(root: int, parts: t.Sequence[str]) -> t.BinaryIO:
 
     Raises NotFoundError, and InvalidError for a link, a folder, a FIFO or a device, without blocking on it.
     """
-    shown = "/".join(parts)
-    _check_part(parts[-1], shown)
     with folder_beneath(root, parts[:-1]) as parent:
-        try:
-            descriptor = os.open(parts[-1], _READ, dir_fd=parent)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"no such file: {shown}") from error
-        except OSError as error:
-            found = stat_beneath(parent, parts[-1])
-            if found is not None and not stat.S_ISREG(found.st_mode):
-                raise InvalidError(f"{shown} is a link or not a regular file") from error
-            raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InvalidError(f"{shown} is not a regular file")
+        descriptor, _found = open_regular(parent, parts[-1], "/".join(parts))
     return open(descriptor, "rb", buffering=0)
 
 
@@ -360,7 +358,10 @@ def _sweep_one(parent: int, name: str) -> None:
             os.unlink(name, dir_fd=parent)
         return
     try:
-        remove_unless_held(parent, name)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            _sweep_temp_folder(parent, name)
+        else:
+            remove_unless_held(parent, name)
     except OSError:
         # Gone meanwhile, or not a file of ours that we may open: not this sweep's to judge.
         return
@@ -387,3 +388,136 @@ def remove_unless_held(parent: int, name: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def open_regular(parent: int, name: str, shown: str) -> t.Tuple[int, os.stat_result]:
+    """A descriptor to read the regular file ``name`` in the folder ``parent``, and its fstat; errors as ``open_beneath``'s."""
+    _check_part(name, shown)
+    try:
+        descriptor = os.open(name, _READ, dir_fd=parent)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no such file: {shown}") from error
+    except OSError as error:
+        found = stat_beneath(parent, name)
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            raise InvalidError(f"{shown} is a link or not a regular file") from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidError(f"{shown} is not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, found
+
+
+class TempFolder:
+    """A private folder in ``parent`` for new files that get their names there together: one lock for all of them.
+
+    It stands where the files will, so that they inherit what they would inherit there (group, ACLs, labels). ``fd`` and ``parent`` are
+    its descriptors. Closing it removes what got no name.
+    """
+
+    def __init__(self, parent: int) -> None:
+        self.parent = os.dup(parent)
+        try:
+            self.name, self.fd = _create_locked_folder(self.parent)
+        except BaseException:
+            _temps.drop(self.parent)
+            os.close(self.parent)
+            raise
+        self._count = 0
+        self._last: t.Optional[int] = None  # the descriptor of the newest file
+
+    def create(self) -> t.Tuple[str, int]:
+        """A new file that only its owner may read: its name until it gets its own, and a descriptor to write it.
+
+        That is open until the next file is made, or this folder is closed.
+        """
+        self._close_last()
+        self._count += 1
+        name = f"{TEMP_PREFIX}{self._count}"
+        self._last = _temps.open_new(self.fd, name)
+        return name, self._last
+
+    def _close_last(self) -> None:
+        if self._last is not None:
+            descriptor, self._last = self._last, None
+            os.close(descriptor)
+
+    def commit(self, temp: str, name: str) -> None:
+        """Give a file its name, replacing what is there (a link is replaced, never followed). Its writer has synced it."""
+        _check_part(name, name)
+        os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.parent)
+
+    def commit_last(self, temp: str, name: str) -> None:
+        """As ``commit``, of the file that was made last, when all others have their names: this folder goes before.
+
+        Who is killed in between has left this file to be made, so that the next run comes here and sweeps.
+        """
+        _check_part(name, name)
+        fcntl.flock(t.cast(int, self._last), fcntl.LOCK_EX)
+        with temp_name(self.parent) as own:
+            os.rename(temp, own, src_dir_fd=self.fd, dst_dir_fd=self.parent)
+        try:
+            _remove_temp_folder(self.parent, self.name)
+            os.rename(own, name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(own, dir_fd=self.parent)
+            raise
+        finally:
+            forget_temp(own)
+
+    def close(self) -> None:
+        try:
+            self._close_last()
+            with contextlib.suppress(FileNotFoundError):
+                _remove_temp_folder(self.parent, self.name)
+        finally:
+            forget_temp(self.name)
+            os.close(self.fd)
+            os.close(self.parent)
+
+
+def _create_locked_folder(parent: int) -> t.Tuple[str, int]:
+    """A sweeper may take it between creation and lock: then the next name."""
+    while True:
+        with temp_name(parent, FOLDER_PREFIX + secrets.token_hex(8)) as name:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                found = stat_beneath(parent, name)
+                if found is not None and found.st_ino == os.fstat(descriptor).st_ino:
+                    return name, descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        forget_temp(name)
+
+
+def _sweep_temp_folder(parent: int, name: str) -> None:
+    """Remove a killed writer's folder: one that nobody holds locked, and only what such a writer makes in it."""
+    if not name.startswith(FOLDER_PREFIX):
+        return
+    descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_temp_folder(parent, name)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_temp_folder(parent: int, name: str) -> None:
+    descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        for inner in os.listdir(descriptor):
+            if inner.startswith(TEMP_PREFIX):
+                os.unlink(inner, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=parent)

@@ -9,6 +9,7 @@ Written: the same entry is the same bytes on every Python. Read: sizes and heade
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 _MAX_HEADER = 1024 * 1024  # bytes of extended headers before one entry
 _MAX_GLOBAL = 16 * 1024  # characters that hold for every entry, and so are handled with each
+_PLAIN_OCTAL = re.compile(rb"([0-7]+)[\0 ]*").fullmatch
 _MAX_OCTAL = {8: 0o7777777, 12: 0o77777777777}
 
 FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
@@ -116,9 +118,14 @@ class _Cursor:
         self.position = 0
 
     def exactly(self, size: int, what: str) -> bytes:
-        parts, left = [], size
+        # Nearly always it is all there at once.
+        chunk = self._stream.read(size) if size else b""
+        if len(chunk) == size:
+            self.position += size
+            return chunk
+        parts, left = [chunk], size - len(chunk)
         while left:
-            chunk = self._stream.read(left)
+            chunk = self._stream.read(left) if parts[-1] else b""
             if not chunk:
                 raise InvalidError(f"the tar is cut short in {what}")
             parts.append(chunk)
@@ -199,8 +206,8 @@ class TarReader:
         return body
 
     def _finish(self, entry: Entry, pax: t.Dict[str, str]) -> Entry:
-        size = _pax_number(pax, "size", entry.size)
-        if any(key.startswith("GNU.sparse.") for key in pax) or entry.kind == _GNU_SPARSE:
+        size = _pax_number(pax, "size", entry.size) if pax else entry.size
+        if entry.kind == _GNU_SPARSE or (pax and any(key.startswith("GNU.sparse.") for key in pax)):
             raise InvalidError(f"the tar has a sparse file, which is not supported: {pax.get('path', entry.name)!r}")
         if entry.kind not in (FILE, _OLD_FILE, _CONTIGUOUS):
             # Only files have content that follows; POSIX says to ignore the size of the others.
@@ -220,9 +227,9 @@ class TarReader:
             kind=kind,
             size=size,
             mode=entry.mode,
-            uid=_pax_number(pax, "uid", entry.uid),
-            gid=_pax_number(pax, "gid", entry.gid),
-            mtime=_pax_number(pax, "mtime", entry.mtime),
+            uid=_pax_number(pax, "uid", entry.uid) if pax else entry.uid,
+            gid=_pax_number(pax, "gid", entry.gid) if pax else entry.gid,
+            mtime=_pax_number(pax, "mtime", entry.mtime) if pax else entry.mtime,
             link=pax.get("linkpath", entry.link),
             pax=pax,
             offset=offset,
@@ -240,21 +247,21 @@ def check_header(record: bytes) -> None:
 
 def _decode(header: bytes) -> Entry:
     stored = _number(header[148:156])
-    if stored != sum(header[:148]) + sum(header[156:]) + 8 * 0x20:
+    if stored != sum(header) - sum(header[148:156]) + 8 * 0x20:
         raise InvalidError("not a tar, or a broken one: a header's checksum is wrong")
-    name = _text(header[:100])
+    name, kind = _text(header[:100]), chr(header[156])
     if header[257:263] == b"ustar\0" and header[345]:
         name = _text(header[345:500]) + "/" + name
     return Entry(
         name=name,
-        kind=chr(header[156]),
+        kind=kind,
         size=_number(header[124:136]),
         mode=_number(header[100:108]) & 0o7777,
         uid=_number(header[108:116]),
         gid=_number(header[116:124]),
         mtime=_number(header[136:148]),
         link=_text(header[157:257]),
-        device=(_number(header[329:337]), _number(header[337:345])) if chr(header[156]) in (CHARACTER, BLOCK_DEVICE) else (0, 0),
+        device=(_number(header[329:337]), _number(header[337:345])) if kind in (CHARACTER, BLOCK_DEVICE) else (0, 0),
     )
 
 
@@ -266,6 +273,9 @@ def _number(raw: bytes) -> int:
     """Octal, or GNU's base-256 when the first byte's high bit is set."""
     if raw[0] & 0x80:
         return int.from_bytes(bytes([raw[0] & 0x7F]) + raw[1:], "big") if raw[0] != 0xFF else int.from_bytes(raw, "big", signed=True)
+    found = _PLAIN_OCTAL(raw)
+    if found is not None:
+        return int(found[1], 8)
     digits = raw.strip(b"\0 ")
     if not digits:
         return 0

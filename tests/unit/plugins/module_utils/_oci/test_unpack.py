@@ -13,7 +13,15 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import TEMP_PREFIX, default_mode
+from ansible_collections.lading.oci.plugins.module_utils._oci import destination as destination_module
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import (
+    FOLDER_PREFIX,
+    TEMP_PREFIX,
+    TempFolder,
+    default_mode,
+    sweep,
+)
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import folder as folder_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import Stats
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
@@ -437,6 +445,72 @@ def test_a_given_mode_is_there_from_the_start(source: MemorySource, dest: pathli
     pull(source, source.artifact(source.file("a", b"1"), source.folder("d", tar_gz(*TREE))), dest, mode=0o600)
     assert {mode_of(path) for path in dest.rglob("*") if path.is_file() and not path.is_symlink()} == {0o600}
     assert not pull(source, source.artifact(source.folder("d", tar_gz(*TREE))), dest, mode=0o600).changed
+
+
+LARGE = (*(member(f"d/{number}", b"one") for number in range(40)), *(member(f"d/s{number}/f", b"two", 0o755) for number in range(90)))
+
+
+def test_a_large_folder_over_what_stands_there(source: MemorySource, dest: pathlib.Path) -> None:
+    """The files of many folders, and what each takes over of the file in its place."""
+    (dest / "d").mkdir(parents=True)
+    (dest / "d" / "0").write_bytes(b"old")
+    os.link(dest / "d" / "0", dest / "precious")
+    (dest / "d" / "1").symlink_to("../precious")
+    if os.geteuid() == 0:
+        os.chown(dest / "d" / "0", 12, 34)
+    old = (dest / "d" / "0").stat()
+    root = source.artifact(source.folder("d", tar_gz(*LARGE, hard_link("d/copy", "d/s3/f"))))
+    pull(source, root, dest)
+    expected = {"precious": b"old", "d": None, "d/copy": b"two"}
+    expected.update({f"d/{number}": b"one" for number in range(40)})
+    expected.update({f"d/s{number}": None for number in range(90)}, **{f"d/s{number}/f": b"two" for number in range(90)})
+    assert tree(dest) == expected
+    new = (dest / "d" / "0").stat()
+    assert (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid) and mode_of(dest / "d" / "s7" / "f") == default_mode(0o755)
+    assert not pull(source, root, dest).changed
+
+
+def test_a_fault_in_a_large_folder_names_nothing_unsynced(
+    source: MemorySource, dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (dest / "d").mkdir(parents=True)
+    (dest / "d" / "0").write_bytes(b"old")
+    before = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(destination_module, "sync", failing)
+        with pytest.raises(StorageError, match=f"^destination {dest}: .*Input/output error"):
+            pull(source, source.artifact(source.folder("d", tar_gz(*LARGE))), dest)
+    files = {name: content for name, content in tree(dest).items() if content is not None}
+    assert files == {"d/0": b"old"} and len(os.listdir("/dev/fd")) == before
+
+
+def test_a_kernel_whose_sync_tells_no_errors(source: MemorySource, dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 5.8 each file has a sync of its own, which does."""
+    synced: t.List[int] = []
+    monkeypatch.setattr(destination_module, "_SYNC_TELLS_ERRORS", False)
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), real(descriptor)))
+    pull(source, source.artifact(source.folder("d", tar_gz(*LARGE))), dest)
+    assert {path.stat().st_ino for path in dest.rglob("*") if path.is_file()} <= set(synced)
+
+
+def test_the_folder_of_a_living_batch_stays_and_of_a_dead_one_goes(dest: pathlib.Path) -> None:
+    dest.mkdir()
+    with folder_of(str(dest)) as parent:
+        living = TempFolder(parent)
+        living.create()
+        dead, theirs = dest / (FOLDER_PREFIX + "dead"), dest / (FOLDER_PREFIX + "with a file of others")
+        for path in (dead, theirs):
+            path.mkdir()
+            (path / (TEMP_PREFIX + "1")).write_bytes(b"half")
+        (theirs / "mine").write_bytes(b"precious")
+        sweep(parent)
+        assert {path.name for path in dest.iterdir()} == {living.name, theirs.name} and (theirs / "mine").exists()
+        living.close()
+    assert [path.name for path in dest.iterdir()] == [theirs.name]
 
 
 def test_what_a_killed_pull_left_is_removed(source: MemorySource, dest: pathlib.Path) -> None:
