@@ -393,6 +393,8 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_
 from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
 from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
+from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt import LayerReceipts
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     failing,
     is_unmade,
@@ -428,7 +430,9 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
         base = load_base(source, base_reference.target, options.platform)
     overlay = Overlay(Chained([target, source]) if source else target)
     spool = Spool(None if module.check_mode else params["path"])
-    root = options.pack(Packer(overlay, spool, known_layers(target, params["tag"])), base)
+    receipts = LayerReceipts(target, module.warn, used=not params["checksum"], stored=not module.check_mode)
+    maker = LayerMaker(overlay, spool, known_layers(target, params["tag"]), receipts)
+    root = options.pack(Packer(overlay, maker), base)
     result = publish(module, overlay, overlay, root, target, source)
     return {**result, "base": base.digest} if base else result
 
@@ -550,6 +554,7 @@ def main() -> None:
             },
             "annotations": {"type": "dict", "default": {}},
             "created": {"type": "str"},
+            "checksum": {"type": "bool", "default": False},
             **registries_argument_spec(),
         },
         supports_check_mode=True,
