@@ -69,8 +69,7 @@ class Attributes:
         return status.st_uid if self.uid is None else self.uid, status.st_gid if self.gid is None else self.gid
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(t.NamedTuple):
     """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat, and when that was asked for, in
     nanoseconds since 1970."""
 
@@ -83,11 +82,14 @@ class Found:
 class Notes(t.Protocol):
     """Who knows the tar that an earlier run made of the tree."""
 
-    def kept(self, found: Found) -> t.Optional[t.Iterable[bytes]]:
-        """What that tar has for this thing, header and padding included; None when it is to be read."""
+    def kept(self, found: Found) -> t.Optional[t.Tuple[int, int]]:
+        """Where that tar has this thing, header and padding included; None when it is to be read."""
 
-    def wrote(self, found: Found, start: int, end: int) -> None:
-        """This thing is what the new tar has between these offsets."""
+    def wrote(self, start: int, end: int) -> None:
+        """Where the new tar has it."""
+
+    def read(self, start: int, end: int) -> t.Iterable[bytes]:
+        """What that tar has there."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,21 @@ class Tree:
             for name in self._above(place):
                 out.write(tar.encode(self._made(name, _PARENT_MODE)))
             linked: t.Dict[t.Tuple[int, int], str] = {}
+            kept = _Kept(out, notes)
             for found in self._found(place):
-                start = out.size
-                kept = notes.kept(found) if notes is not None else None
-                for piece in self._member(place, found, linked) if kept is None else kept:
-                    out.write(piece)
-                if notes is not None:
-                    notes.wrote(found, start, out.size)
+                self._note_link(found, linked)
+                if not kept.takes(found):
+                    start = out.size
+                    for piece in self._member(place, found, linked):
+                        out.write(piece)
+                    kept.wrote(start, out.size)
+            kept.flush()
             out.write(tar.END)
 
-    def scan(self) -> t.Iterator[Found]:
-        """Everything that decides the tar besides the options, in its order; no content is read. Errors as ``write_tar``."""
-        with storage_errors(f"reading {self.source}"), _opened(self.source) as place:
-            yield from self._found(place)
+    def _note_link(self, found: Found, linked: t.Dict[t.Tuple[int, int], str]) -> None:
+        """The first name of a file with several is the one that it is stored under."""
+        if found.status.st_nlink > 1 and not self.packed and not stat.S_ISDIR(found.status.st_mode):
+            linked.setdefault((found.status.st_dev, found.status.st_ino), found.name)
 
     def _above(self, place: _Place) -> t.Iterator[str]:
         """The folders above the content, which are no part of the source tree."""
@@ -155,9 +159,7 @@ class Tree:
             link = os.readlink(found.parts[-1], dir_fd=place.folder(found.parts[:-1]))
             yield tar.encode(self._entry(found, tar.SYMLINK, link=_checked_text(link, shown)))
         else:
-            identity = (found.status.st_dev, found.status.st_ino)
-            several = found.status.st_nlink > 1 and not self.packed
-            first = linked.setdefault(identity, found.name) if several else found.name
+            first = linked.get((found.status.st_dev, found.status.st_ino), found.name)
             if first != found.name:
                 yield tar.encode(self._entry(found, tar.HARD_LINK, link=first))  # the file that it names has the attributes
             else:
@@ -249,26 +251,29 @@ def _open_file(path: str) -> t.Iterator[int]:
 
 def _walk(place: _Place, source: str, prefix: str) -> t.Iterator[Found]:
     """Everything below the folder, a folder before what is in it, names in the order of their bytes."""
-    pending: t.List[t.Tuple[str, ...]] = [()]
+    above = f"{prefix}/" if prefix else ""
+    pending: t.List[t.Tuple[t.Tuple[str, ...], str, t.Iterator[str]]] = [((), above, _names(place, ()))]
     while pending:
-        parts = pending.pop()
-        if parts:
-            found = _look(place, parts, source, prefix)
-            yield found
-            if not stat.S_ISDIR(found.status.st_mode):
-                continue
-        names = sorted(os.listdir(place.folder(parts)), key=os.fsencode, reverse=True)
-        pending.extend((*parts, name) for name in names)
+        folder_parts, above, names = pending[-1]
+        for name in names:
+            seen = time.time_ns()
+            status = os.stat(name, dir_fd=place.folder(folder_parts), follow_symlinks=False)
+            parts = (*folder_parts, name)
+            kind = stat.S_IFMT(status.st_mode)
+            if kind in _REFUSED_KINDS:
+                raise InvalidError(f"{os.path.join(source, *parts)} is {_REFUSED_KINDS[kind]}, which a layer cannot hold")
+            if not name.isascii() or name.startswith(WHITEOUT):
+                _checked_name(name, os.path.join(source, *parts))
+            yield Found(above + name, parts, status, seen)
+            if kind == stat.S_IFDIR:
+                pending.append((parts, f"{above}{name}/", _names(place, parts)))
+                break
+        else:
+            pending.pop()
 
 
-def _look(place: _Place, parts: t.Tuple[str, ...], source: str, prefix: str) -> Found:
-    seen = time.time_ns()
-    status = os.stat(parts[-1], dir_fd=place.folder(parts[:-1]), follow_symlinks=False)
-    shown = os.path.join(source, *parts)
-    refused = _REFUSED_KINDS.get(stat.S_IFMT(status.st_mode))
-    if refused:
-        raise InvalidError(f"{shown} is {refused}, which a layer cannot hold")
-    return Found(_checked_name("/".join((prefix, *parts) if prefix else parts), shown), parts, status, seen)
+def _names(place: _Place, parts: t.Tuple[str, ...]) -> t.Iterator[str]:
+    return iter(sorted(os.listdir(place.folder(parts)), key=os.fsencode))
 
 
 def _checked_name(name: str, shown: str) -> str:
@@ -308,6 +313,39 @@ def _exactly(descriptor: int, size: int, path: str) -> t.Iterator[bytes]:
         yield chunk
     if left or os.read(descriptor, 1):
         raise InvalidError(f"{path} changed its size while it was read: run again when nobody writes it")
+
+
+class _Kept:
+    """What is taken out of an older tar: in stretches as long as can be."""
+
+    def __init__(self, out: _Counting, notes: t.Optional[Notes]) -> None:
+        self._out = out
+        self._notes = notes
+        self._start = self._end = 0
+
+    def takes(self, found: Found) -> bool:
+        """Whether this thing is there; else it is to be written now."""
+        kept = self._notes.kept(found) if self._notes is not None else None
+        if kept is None or kept[0] != self._end:
+            self.flush()
+        if kept is None:
+            return False
+        if self._start == self._end:
+            self._start = kept[0]
+        self._end = kept[1]
+        at = self._out.size + self._end - self._start
+        self.wrote(at - (kept[1] - kept[0]), at)
+        return True
+
+    def wrote(self, start: int, end: int) -> None:
+        if self._notes is not None:
+            self._notes.wrote(start, end)
+
+    def flush(self) -> None:
+        if self._notes is not None and self._start < self._end:
+            for piece in self._notes.read(self._start, self._end):
+                self._out.write(piece)
+        self._start = self._end
 
 
 class _Counting:

@@ -7,19 +7,34 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import typing as t
 
 from .content.overlay import Overlay, Spool
 from .given import GivenTar
 from .known import Known
 from .layer import Compressed, Tree, WriteTar, compress, content_digest
-from .layer_receipt import LayerReceipt, LayerReceipts
+from .layer_receipt import LayerReceipt, LayerReceipts, Unchanged
 from .old_tar import Unusable
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .whiteout import Whiteouts
 
 _ANY = "application/octet-stream"  # the overlay knows content by its digest
+
+
+class _Late:
+    """A file of the spool that is made when it is written to."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    @functools.cached_property
+    def file(self) -> t.BinaryIO:
+        return self._spool.open()
+
+    def write(self, content: bytes) -> None:
+        self.file.write(content)
 
 
 class LayerMaker:
@@ -42,28 +57,22 @@ class LayerMaker:
         return known or self._compressed(source.write_tar, codec, level)
 
     def _of_tree(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int]) -> Compressed:
-        unchanged = receipt.content_digest()
-        known = self._taken(unchanged, codec) if unchanged is not None else None
-        if known is not None:
-            return known
-        with contextlib.suppress(Unusable):
-            made = self._over_old(tree, receipt, codec, level)
-            if made is not None:
-                return made
+        if receipt.diff_id is not None:
+            with contextlib.suppress(Unusable):
+                return self._over_old(tree, receipt, codec, level, self._taken(receipt.diff_id, codec))
         return self._read_whole(tree, receipt, codec, level)
 
-    def _over_old(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int]) -> t.Optional[Compressed]:
-        """Made out of the blob that the last build made, and what has changed since; None without one. Raises Unusable."""
-        old = receipt.open_old(codec, level)
-        if old is None:
-            return None
-        with contextlib.closing(old):
-            notes = receipt.noting(old)
-            file = self._spool.open()
-            done = compress(lambda sink: tree.write_tar(sink, notes), file, codec, level, old.reuse)
-            old.finish()
+    def _over_old(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int], known: t.Optional[Compressed]) -> Compressed:
+        """``known`` when nothing has changed; else made out of the blob that the last build made, and what has. Raises Unusable."""
+        file = _Late(self._spool)
+        with contextlib.closing(receipt.over_old(codec, level, known is not None)) as notes:
+            try:
+                done = compress(lambda sink: tree.write_tar(sink, notes), file, codec, level, notes.reuse)
+            except Unchanged:
+                return t.cast(Compressed, known)
+            notes.finish()
         receipt.remember_made(notes, done, codec, level)
-        return self._taken(done.content_digest, codec) or self._added(done, file)
+        return self._taken(done.content_digest, codec) or self._added(done, file.file)
 
     def _read_whole(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int]) -> Compressed:
         if self._known:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import stat
@@ -27,7 +26,7 @@ from .content.codec import DEFAULT_LEVELS, GZIP
 from .content.gzip_blocks import Block
 from .content.store import Fetcher
 from .layer import Compressed, Found, Tree
-from .old_tar import OldTar
+from .old_tar import OldTar, Unusable
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import OCIError
@@ -41,7 +40,7 @@ _COARSE = 1_000_000  # times that are multiples of this are taken for theirs
 _UNTRUSTED = -1
 _ANY = "application/octet-stream"  # blobs are found by their digest
 _CTIME = 4
-# Path, mode, size, mtime, ctime, inode, device, user, group.
+# Name in the tar, mode, size, mtime, ctime, inode, device, user, group.
 Row = t.List[t.Union[str, int]]
 
 
@@ -105,26 +104,25 @@ class LayerReceipt:
         self._file = CacheFile("layer", b"\0".join((os.fsencode(os.path.abspath(tree.source)), os.fsencode(tree.prefix))))
         self._stored = self._load() if receipts.used else None
 
-    def content_digest(self) -> t.Optional[Digest]:
-        """The digest of the tar, when all files are as they were; no content is read."""
-        stored = self._stored
-        if stored is None:
-            return None
-        rows = map(row_of, self._tree.scan())
-        same = all(old == new for old, new in itertools.zip_longest(stored.rows, rows))
-        return stored.diff_id if same else None
+    @property
+    def diff_id(self) -> t.Optional[Digest]:
+        """The digest of the tar that the tree was; None when nothing is known."""
+        return self._stored.diff_id if self._stored is not None else None
 
-    def open_old(self, codec: str, level: t.Optional[int]) -> t.Optional[OldTar]:
-        """The tar in the blob that the last build made by the same compression, whose blocks are what this build would make; None when
-        it is not there any more. Raises Unusable."""
+    def noting(self) -> LayerNotes:
+        """For one run that reads everything."""
+        return LayerNotes()
+
+    def over_old(self, codec: str, level: t.Optional[int], is_known: bool) -> NotesOverOld:
+        """For one run over what is known of the tree. ``is_known``: nothing is to be made of a tree that has not changed."""
+        return NotesOverOld(t.cast(_Stored, self._stored), lambda: self._open_old(codec, level), is_known)
+
+    def _open_old(self, codec: str, level: t.Optional[int]) -> OldTar:
+        """The tar in the blob that the last build made by the same compression: its blocks are what this build would make."""
         made = self._stored.made if self._stored is not None else None
         if made is None or made.by != _by(codec, level) or not self._receipts.store.exists(made.blob):
-            return None
+            raise Unusable("there is no such blob")
         return OldTar(self._receipts.store, made.blob, made.blocks)
-
-    def noting(self, old: t.Optional[OldTar] = None) -> LayerNotes:
-        """For one run over the tree; what did not change comes out of ``old``."""
-        return LayerNotes(self._stored if old is not None else None, old)
 
     def remember(self, notes: LayerNotes, diff_id: Digest) -> None:
         """That the tree is this tar."""
@@ -163,38 +161,85 @@ class LayerReceipt:
             if content["options"] != _options(self._tree) or content["time"] > time.time_ns():
                 return None
             made = _parse_made(content["made"]) if content["made"] is not None else None
-            return _Stored(content["rows"], content["start"], content["ends"], Digest(content["diff_id"]), made)
+            return _Stored(list(content["rows"]), content["start"], list(content["ends"]), Digest(content["diff_id"]), made)
         return None
 
 
-class LayerNotes:
-    """Notes what a run over the tree sees; gives what did not change out of an older tar of it."""
+class Unchanged(Exception):
+    """Nothing has changed, and nobody needs the bytes."""
 
-    def __init__(self, stored: t.Optional[_Stored] = None, old: t.Optional[OldTar] = None) -> None:
-        self._old = old
-        self._known: t.Dict[t.Union[str, int], t.Tuple[Row, int, int]] = {}
-        if stored is not None:
-            starts = [stored.start, *stored.ends]
-            self._known = {row[0]: (row, start, end) for row, start, end in zip(stored.rows, starts, stored.ends)}
+
+class LayerNotes:
+    """Notes what a run over the tree sees."""
+
+    def __init__(self) -> None:
         self.rows: t.List[Row] = []
         self.start = 0
         self.ends: t.List[int] = []
 
-    def kept(self, found: Found) -> t.Optional[t.Iterable[bytes]]:
-        self.rows.append(row_of(found))
-        known = self._known.get(self.rows[-1][0])
-        # How a file with several names is stored depends on those names.
-        one_name = found.status.st_nlink == 1 or stat.S_ISDIR(found.status.st_mode)
-        if self._old is not None and known is not None and one_name and known[0] == self.rows[-1]:
-            return self._old.range(*known[1:])
+    def kept(self, found: Found) -> t.Optional[t.Tuple[int, int]]:
+        row = row_of(found)
         if not is_settled(found):
-            self.rows[-1][_CTIME] = _UNTRUSTED
+            row[_CTIME] = _UNTRUSTED
+        self.rows.append(row)
         return None
 
-    def wrote(self, found: Found, start: int, end: int) -> None:
+    def wrote(self, start: int, end: int) -> None:
         if not self.ends:
             self.start = start
         self.ends.append(end)
+
+    def read(self, start: int, end: int) -> t.Iterable[bytes]:
+        raise NotImplementedError  # nothing is kept
+
+
+class NotesOverOld(LayerNotes):
+    """Takes what did not change out of the older tar, which is opened when something did. Raises Unchanged, when that is of use, and
+    Unusable."""
+
+    def __init__(self, stored: _Stored, open_old: t.Callable[[], OldTar], is_known: bool) -> None:
+        super().__init__()
+        self._stored = stored
+        self._open_old = open_old
+        self._is_known = is_known
+        self._old: t.Optional[OldTar] = None
+        starts = [stored.start, *stored.ends]
+        self._known = {row[0]: (row, start, end) for row, start, end in zip(stored.rows, starts, stored.ends)}
+        self._same_so_far = True
+
+    def kept(self, found: Found) -> t.Optional[t.Tuple[int, int]]:
+        row = row_of(found)
+        known = self._known.get(row[0])
+        if known is not None and known[0] == row and self._stands_alone(found):
+            self._same_so_far = self._same_so_far and self._stored.rows[len(self.rows)] is known[0]
+            self.rows.append(known[0])
+            return known[1:]
+        self._same_so_far = False
+        return super().kept(found)
+
+    def _stands_alone(self, found: Found) -> bool:
+        """How a file with several names is stored depends on what comes before it."""
+        return self._same_so_far or found.status.st_nlink == 1 or stat.S_ISDIR(found.status.st_mode)
+
+    def read(self, start: int, end: int) -> t.Iterable[bytes]:
+        if self._is_known and self._same_so_far and len(self.rows) == len(self._stored.rows):
+            raise Unchanged
+        if self._old is None:
+            self._old = self._open_old()
+        return self._old.range(start, end)
+
+    def reuse(self, content: bytes) -> t.Optional[bytes]:
+        """The compressed form of a block that the older blob has."""
+        return self._old.reuse(content) if self._old is not None else None
+
+    def finish(self) -> None:
+        """What was taken was right when this returns."""
+        if self._old is not None:
+            self._old.finish()
+
+    def close(self) -> None:
+        if self._old is not None:
+            self._old.close()
 
 
 def _parse_made(fields: t.Sequence[t.Any]) -> _Made:
@@ -205,7 +250,7 @@ def _parse_made(fields: t.Sequence[t.Any]) -> _Made:
 def row_of(found: Found) -> Row:
     own = found.status
     times = (own.st_mtime_ns, own.st_ctime_ns)
-    return ["/".join(found.parts), own.st_mode, own.st_size, *times, own.st_ino, own.st_dev, own.st_uid, own.st_gid]
+    return [found.name, own.st_mode, own.st_size, *times, own.st_ino, own.st_dev, own.st_uid, own.st_gid]
 
 
 def is_settled(found: Found) -> bool:
