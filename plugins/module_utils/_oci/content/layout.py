@@ -20,7 +20,7 @@ from ..spec import strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
-from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, open_beneath, stat_beneath, sweep
+from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, open_beneath, stat_beneath, sweep
 from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .partial import BlobFile, is_kept
@@ -115,6 +115,10 @@ class Layout(IndexedStore):
             blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
                 blob.commit_into(blobs, desc.digest.encoded)
+
+    def _adopt(self, desc: Descriptor, descriptor: int) -> bool:
+        with folder(self.path) as root, folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
+            return give_name(descriptor, blobs, desc.digest.encoded, default_mode())
 
     def drop(self, desc: Descriptor) -> None:
         """Remove a blob that was found to be damaged: one of the right size counts as stored until it is read."""
