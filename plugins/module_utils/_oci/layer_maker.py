@@ -18,13 +18,15 @@ from .layer_receipt import LayerReceipt, LayerReceipts, Unchanged
 from .old_tar import Unusable
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
+from .spec.errors import storage_errors
 from .whiteout import Whiteouts
 
+_WRITING = "writing a layer to a temporary file"
 _ANY = "application/octet-stream"  # the overlay knows content by its digest
 
 
-class _Late:
-    """A file of the spool that is made when it is written to."""
+class _Spooled:
+    """A file of the spool that is made when it is written to. Raises StorageError."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -34,7 +36,13 @@ class _Late:
         return self._spool.open()
 
     def write(self, content: bytes) -> None:
-        self.file.write(content)
+        with storage_errors(_WRITING):
+            self.file.write(content)
+
+    def finished(self) -> t.BinaryIO:
+        with storage_errors(_WRITING):
+            self.file.flush()
+        return self.file
 
 
 class LayerMaker:
@@ -64,7 +72,7 @@ class LayerMaker:
 
     def _over_old(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int], known: t.Optional[Compressed]) -> Compressed:
         """``known`` when nothing has changed; else made out of the blob that the last build made, and what has. Raises Unusable."""
-        file = _Late(self._spool)
+        file = _Spooled(self._spool)
         with contextlib.closing(receipt.over_old(codec, level, known is not None)) as notes:
             try:
                 done = compress(lambda sink: tree.write_tar(sink, notes), file, codec, level, notes.reuse)
@@ -72,7 +80,7 @@ class LayerMaker:
                 return t.cast(Compressed, known)
             notes.finish()
         receipt.remember_made(notes, done, codec, level)
-        return self._taken(done.content_digest, codec) or self._added(done, file.file)
+        return self._taken(done.content_digest, codec) or self._added(done, file)
 
     def _read_whole(self, tree: Tree, receipt: LayerReceipt, codec: str, level: t.Optional[int]) -> Compressed:
         if self._known:
@@ -92,9 +100,9 @@ class LayerMaker:
         return Compressed(known.digest, known.size, diff_id) if known is not None else None
 
     def _compressed(self, write_tar: WriteTar, codec: str, level: t.Optional[int]) -> Compressed:
-        file = self._spool.open()
+        file = _Spooled(self._spool)
         return self._added(compress(write_tar, file, codec, level), file)
 
-    def _added(self, done: Compressed, file: t.BinaryIO) -> Compressed:
-        self._overlay.add_spooled(Descriptor(_ANY, done.digest, done.size), file)
+    def _added(self, done: Compressed, file: _Spooled) -> Compressed:
+        self._overlay.add_spooled(Descriptor(_ANY, done.digest, done.size), file.finished())
         return done

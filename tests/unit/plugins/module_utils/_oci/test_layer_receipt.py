@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt impo
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.test_build import file_option, layer_option, params
 
 FILES = 150
@@ -388,3 +390,13 @@ def test_a_file_that_changes_while_the_older_tar_is_read(world: World, monkeypat
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
     assert world.build().root == world.fresh() != before
+
+
+def test_a_full_disk_is_said_to_be_the_layouts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.RawIOBase):
+        def write(self, content: t.Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spool, "open", lambda _self: Full())
+    with pytest.raises(OCIError, match="writing a layer to a temporary file"):
+        world.build()
