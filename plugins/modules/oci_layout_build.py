@@ -15,6 +15,9 @@ description:
     O(layers[].owner) says otherwise, and have the time of O(created).
   - Layers are compared by the digest of their uncompressed content. One that is there already is kept as it is, and not compressed
     again.
+  - Files that have not changed since the last build are not read again. They are those whose size, inode, owner, mode, mtime and ctime
+    are as they were. What was seen is kept in C(lading-oci/layer) below E(XDG_CACHE_HOME), which is C(~/.cache) by default. It may be
+    removed at any time. The result is the same without it, see O(checksum).
   - What was built is checked before anything is published, by the rules of the specification and, where C(jsonschema) is installed,
     against its JSON schemas.
   - An image can be built on another one, the O(base). The layers that the layout lacks are copied, the others are not read.
@@ -127,7 +130,9 @@ options:
         choices: [gzip, zstd, none]
       compression_level:
         description:
-          - How hard it is tried. V(1) to V(9) for V(gzip), 6 by default, and V(1) to V(19) for V(zstd), 3 by default.
+          - How hard it is tried. V(1) to V(9) for V(gzip), 4 by default, and V(1) to V(19) for V(zstd), 3 by default.
+          - gzip is made in blocks of up to 1 MiB by all processors. The bytes do not depend on how many there are. Blocks that cannot be
+            compressed are stored.
           - A layer does not tell its level. So one that is there already with the same content and O(layers[].compression) is kept, and
             a change of the level alone makes no new layer.
         type: int
@@ -228,6 +233,14 @@ options:
       - The default is the environment variable E(SOURCE_DATE_EPOCH) of the task. Without it entries are of 1970 and nothing says
         C(created).
     type: str
+  checksum:
+    description:
+      - Whether every file of the layers is read, as with C(rsync --checksum), also those that seem not to have changed.
+      - Needed where something writes files without a trace in their ctime. That is memory mapped files that are still written to, and
+        network file systems whose clock is behind that of the target by seconds.
+      - Single O(files) and tars are always read.
+    type: bool
+    default: false
 seealso:
   - module: lading.oci.oci_copy
   - module: lading.oci.oci_pull
@@ -399,6 +412,8 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_
 from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
 from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
+from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt import LayerReceipts
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     failing,
     is_unmade,
@@ -438,7 +453,9 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
         base = load_base(source, base_reference.target, options.platform)
     overlay = Overlay(Chained([target, source]) if source else target)
     spool = Spool(None if module.check_mode else params["path"])
-    root = options.pack(Packer(overlay, spool, known_layers(target, params["tag"])), base)
+    receipts = LayerReceipts(target, module.warn, used=not params["checksum"], stored=not module.check_mode)
+    maker = LayerMaker(overlay, spool, known_layers(target, params["tag"]), receipts)
+    root = options.pack(Packer(overlay, maker), base)
     result = publish(module, overlay, overlay, root, target, source)
     return {**result, "base": base.digest} if base else result
 
@@ -583,6 +600,7 @@ def main() -> None:
             },
             "annotations": {"type": "dict", "default": {}},
             "created": {"type": "str"},
+            "checksum": {"type": "bool", "default": False},
             **registries_argument_spec(),
         },
         supports_check_mode=True,

@@ -20,7 +20,7 @@ from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content
 from support import peer
 
 # The calls through which the library changes anything on disk: each is a point to die before.
-CHANGING_CALLS = ("open", "mkdir", "write", "pwrite", "fchmod", "fsync", "rename", "unlink", "rmdir")
+CHANGING_CALLS = ("open", "mkdir", "write", "pwrite", "fchmod", "fsync", "rename", "link", "unlink", "rmdir")
 Store = t.Union[Layout, Archive]
 
 

@@ -288,3 +288,44 @@ def test_a_given_tar_is_kept_byte_for_byte(sources: pathlib.Path, peers: t.Any) 
         names = [member.name for member in opened.getmembers() if member.name.endswith(".tar.gz")]
         assert len(names) == 1 and t.cast(t.IO[bytes], opened.extractfile(names[0])).read() == blob
     assert Image(sources / "ours").layout.fetch_bytes(Image(sources / "ours").manifest.layers[0]) == blob
+
+
+def test_a_layer_of_many_blocks_is_read_by_everybody(sources: pathlib.Path, peers: t.Any) -> None:
+    """Compressed blocks and stored ones, of small files and of large ones."""
+    tree = sources / "many"
+    (tree / "small").mkdir(parents=True)
+    for number in range(400):
+        (tree / "small" / f"{number}").write_text(f"{number} is a number\n" * 200)
+    (tree / "text").write_text("".join(f"{number:x} " for number in range(600_000)))
+    (tree / "random").write_text(os.urandom(1_500_000).hex())
+    (tree / "bytes").write_bytes(os.urandom(2_000_000))
+    build(sources / "ours", layers=[{"src": str(tree)}])
+    image = Image(sources / "ours")
+    peer(peers.require("umoci"), "unpack", "--rootless", "--image", f"{sources}/ours:v1", sources / "bundle")
+    for path in sorted(tree.rglob("*")):
+        assert path.is_dir() or (sources / "bundle" / "rootfs" / path.relative_to(tree)).read_bytes() == path.read_bytes()
+    # Docker's archives have plain layers, by their diff_ids: skopeo inflates ours, and checks.
+    peer(peers.require("skopeo"), "copy", "--insecure-policy", f"oci:{sources}/ours:v1", f"docker-archive:{sources}/saved.tar:app:v1")
+    with tarfile.open(sources / "saved.tar") as saved:
+        names = saved.getnames()
+    assert f"{image.config['rootfs']['diff_ids'][0].partition(':')[2]}.tar" in names
+    blob = sources / "ours" / "blobs" / "sha256" / image.manifest.layers[0].digest.encoded
+    assert gzip.decompress(blob.read_bytes())[-1024:] == bytes(1024)
+
+
+def unpacked_layers(path: pathlib.Path) -> t.List[bytes]:
+    image = Image(path)
+    return [gzip.decompress(image.layout.fetch_bytes(desc)) for desc in image.manifest.layers]
+
+
+def test_again_with_one_file_changed(sources: pathlib.Path) -> None:
+    """What is not read again makes no difference: neither to the answer, nor in check mode."""
+    layers = [{"src": f"{sources}/rootfs"}, {"src": f"{sources}/app", "dest": "/opt/app"}]
+    for number in range(300):
+        (sources / "app" / "share" / f"{number}").write_text(f"{number}\n" * 3000)
+    assert build(sources / "ours", layers=layers)["changed"] and not build(sources / "ours", layers=layers)["changed"]
+    (sources / "app" / "share" / "77").write_text("other\n")
+    done, fresh = build(sources / "ours", layers=layers), build(sources / "fresh", layers=layers, checksum=True)
+    assert done["changed"] and done["digest"] == fresh["digest"]
+    assert unpacked_layers(sources / "ours") == unpacked_layers(sources / "fresh")
+    assert not build(sources / "ours", layers=layers, checksum=True)["changed"]

@@ -183,7 +183,7 @@ def test_the_judge_sees_what_is_wrong(tmp_path: pathlib.Path) -> None:
     assert out_of_order([*good[:3], *index], tmp_path)
 
 
-CHECKED = ("build", "build-tar", "copy", "copy-tar", "prune", "pull", "pull-prune", "rootfs")
+CHECKED = ("build", "build-tar", "build-image", "copy", "copy-tar", "prune", "pull", "pull-prune", "rootfs")
 
 
 @pytest.mark.parametrize("kind", CHECKED)
@@ -199,6 +199,7 @@ def test_check_mode_opens_nothing_for_writing(
     name, options = {
         "build": ("oci_layout_build", build(tmp_path / "dest", content)),
         "build-tar": ("oci_layout_build", build(tmp_path / "dest.tar", content)),
+        "build-image": ("oci_layout_build", build_image(tmp_path / "dest", content)),
         "copy": ("oci_copy", {"src": src, "dest": f"oci:{dest}:v1"}),
         "copy-tar": ("oci_copy", {"src": src, "dest": f"oci-archive:{dest}.tar:v1"}),
         "prune": ("oci_copy", {"src": f"oci:{source}", "dest": f"oci:{dest}", "all_tags": True, "prune": True}),

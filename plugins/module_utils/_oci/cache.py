@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import stat
+import time
 import typing as t
 
-from .content.beneath import NewFile, folder, open_beneath, sweep
+from .content.beneath import NewFile, folder, open_beneath, remove_file, stat_beneath, sweep
 from .content.lock import locked
 from .spec.errors import OCIError
 
@@ -63,6 +64,15 @@ class CacheFile:
             with NewFile(cache) as new:
                 new.write(content)
                 new.commit(self._name)
+
+    def forget_older(self, days: int) -> None:
+        """Remove objects of this kind that were stored before so many days, whatever they are named by. Raises OCIError and OSError."""
+        before = time.time() - days * 24 * 3600
+        with folder(self.folder) as cache:
+            for name in os.listdir(cache):
+                found = stat_beneath(cache, name)
+                if name.endswith(".json") and found is not None and found.st_mtime < before:
+                    remove_file(cache, name)
 
 
 def dumps(document: t.Mapping[str, t.Any]) -> bytes:

@@ -300,7 +300,7 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
         try:
             if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
-            else:
+            elif not dst.adopt(desc, src.origin(desc)):
                 opener = stoppable(src, desc, stop)
                 again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
         except BaseException:

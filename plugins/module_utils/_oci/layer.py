@@ -13,12 +13,15 @@ import contextlib
 import hashlib
 import os
 import stat
+import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from .content import tar
 from .content.beneath import folder
 from .content.codec import GZIP, Deflater
+from .content.gzip_blocks import Block, Reuse
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
@@ -26,6 +29,7 @@ from .xattrs import pax_of
 
 _PARENT_MODE = 0o755
 WHITEOUT = ".wh."
+_GATHERED = 256 * 1024  # a digest of small pieces costs more than the copy that joins them
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSED_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -35,6 +39,9 @@ class Sink(t.Protocol):
     """Where bytes go."""
 
     def write(self, content: bytes) -> object: ...
+
+
+WriteTar = t.Callable[[Sink], None]
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,27 @@ class Attributes:
         return status.st_uid if self.uid is None else self.uid, status.st_gid if self.gid is None else self.gid
 
 
-@dataclass(frozen=True)
-class _Found:
-    """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat, link target and attributes."""
+class Found(t.NamedTuple):
+    """One thing of the source tree: its name in the tar, its place on disk below the root, its lstat, and when that was asked for, in
+    nanoseconds since 1970."""
 
     name: str
     parts: t.Tuple[str, ...]
     status: os.stat_result
-    link: str = ""
-    pax: t.Mapping[str, str] = field(default_factory=dict)
+    seen: int
+
+
+class Notes(t.Protocol):
+    """Who knows the tar that an earlier run made of the tree."""
+
+    def kept(self, found: Found) -> t.Optional[t.Tuple[int, int]]:
+        """Where that tar has this thing, header and padding included; None when it is to be read."""
+
+    def wrote(self, start: int, end: int) -> None:
+        """Where the new tar has it."""
+
+    def read(self, start: int, end: int) -> t.Iterable[bytes]:
+        """What that tar has there."""
 
 
 @dataclass(frozen=True)
@@ -88,103 +107,173 @@ class Tree:
     packed: bool = False
     parents: bool = True
 
-    def write_tar(self, sink: Sink) -> None:
+    def write_tar(self, sink: Sink, notes: t.Optional[Notes] = None) -> None:
         """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
-        with storage_errors(f"reading {self.source}"):
-            for entry, content in self._entries():
-                sink.write(tar.encode(entry))
-                if content is not None:
-                    for chunk in content:
-                        sink.write(chunk)
-                    sink.write(bytes(tar.padding(entry.size)))
-            sink.write(tar.END)
+        out = _Counting(sink)
+        with storage_errors(f"reading {self.source}"), _opened(self.source) as place:
+            for name in self._above(place):
+                out.write(tar.encode(self._made(name, _PARENT_MODE)))
+            linked: t.Dict[t.Tuple[int, int], str] = {}
+            kept = _Kept(out, notes)
+            for found in self._found(place):
+                self._note_link(found, linked)
+                if not kept.takes(found):
+                    start = out.size
+                    for piece in self._member(place, found, linked):
+                        out.write(piece)
+                    kept.wrote(start, out.size)
+            kept.flush()
+            out.write(tar.END)
 
-    def _entries(self) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
-        if os.path.isdir(self.source):
-            with folder(self.source) as root:
-                if self.packed:
-                    yield self._made(self.prefix, self.attributes.mode_of(os.fstat(root))), None
-                else:
-                    yield from self._parent_entries(self.prefix.split("/") if self.prefix else [])
-                yield from self._tree_entries(root)
+    def _note_link(self, found: Found, linked: t.Dict[t.Tuple[int, int], str]) -> None:
+        """The first name of a file with several is the one that it is stored under."""
+        if found.status.st_nlink > 1 and not self.packed and not stat.S_ISDIR(found.status.st_mode):
+            linked.setdefault((found.status.st_dev, found.status.st_ino), found.name)
+
+    def _above(self, place: _Place) -> t.Iterator[str]:
+        """The folders above the content, which are no part of the source tree."""
+        parts = self.prefix.split("/") if self.prefix else []
+        if not place.is_folder:
+            parts.pop()
+        if self.parents and not (self.packed and place.is_folder):
+            yield from ("/".join(parts[: number + 1]) for number in range(len(parts)))
+
+    def _found(self, place: _Place) -> t.Iterator[Found]:
+        seen = time.time_ns()
+        if not place.is_folder:
+            yield Found(_checked_name(self.prefix, self.source), (), os.fstat(place.fd), seen)
+            return
+        if self.packed:
+            yield Found(self.prefix, (), os.fstat(place.fd), seen)
+        yield from _walk(place, self.source, self.prefix)
+
+    def _member(self, place: _Place, found: Found, linked: t.Dict[t.Tuple[int, int], str]) -> t.Iterator[bytes]:
+        kind = stat.S_IFMT(found.status.st_mode)
+        shown = os.path.join(self.source, *found.parts)
+        if kind == stat.S_IFDIR and not found.parts:
+            yield tar.encode(self._made(found.name, self.attributes.mode_of(found.status)))
+        elif kind == stat.S_IFDIR:
+            with place.opened(found, _OPEN_FOLDER) as descriptor:
+                yield tar.encode(self._entry(found, tar.DIRECTORY, pax=self._pax(descriptor, shown)))
+        elif kind == stat.S_IFLNK:
+            link = os.readlink(found.parts[-1], dir_fd=place.folder(found.parts[:-1]))
+            yield tar.encode(self._entry(found, tar.SYMLINK, link=_checked_text(link, shown)))
         else:
-            yield from self._parent_entries(self.prefix.split("/")[:-1])
-            yield self._single_file()
-
-    def _parent_entries(self, parts: t.Sequence[str]) -> t.Iterator[t.Tuple[tar.Entry, None]]:
-        for number in range(len(parts) if self.parents else 0):
-            yield self._made("/".join(parts[: number + 1]), _PARENT_MODE), None
-
-    def _tree_entries(self, root: int) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
-        linked: t.Dict[t.Tuple[int, int], str] = {}
-        for found in _walk(root, self.source, self.prefix, self.attributes.xattrs):
-            kind = stat.S_IFMT(found.status.st_mode)
-            if kind == stat.S_IFDIR:
-                yield self._entry(found, tar.DIRECTORY), None
-            elif kind == stat.S_IFLNK:
-                yield self._entry(found, tar.SYMLINK, link=found.link), None
+            first = linked.get((found.status.st_dev, found.status.st_ino), found.name)
+            if first != found.name:
+                yield tar.encode(self._entry(found, tar.HARD_LINK, link=first))  # the file that it names has the attributes
             else:
-                identity = (found.status.st_dev, found.status.st_ino)
-                several = found.status.st_nlink > 1 and not self.packed
-                first = linked.setdefault(identity, found.name) if several else found.name
-                if first != found.name:
-                    yield self._entry(found, tar.HARD_LINK, link=first), None
-                else:
-                    yield self._entry(found, tar.FILE), _content(root, found, self.source)
+                with place.opened(found, _OPEN_FILE) as descriptor:
+                    yield tar.encode(self._entry(found, tar.FILE, pax=self._pax(descriptor, shown)))
+                    yield from _exactly(descriptor, found.status.st_size, shown)
+                    yield bytes(tar.padding(found.status.st_size))
 
-    def _single_file(self) -> t.Tuple[tar.Entry, t.Iterator[bytes]]:
-        file = open_regular(self.source)
-        pax = pax_of(file.fileno(), self.source) if self.attributes.xattrs else {}
-        found = _Found(_checked_name(self.prefix, self.source), (), os.fstat(file.fileno()), "", pax)
-        return self._entry(found, tar.FILE), _exactly(file, found.status.st_size, self.source)
+    def _pax(self, descriptor: int, shown: str) -> t.Mapping[str, str]:
+        return pax_of(descriptor, shown) if self.attributes.xattrs else {}
 
-    def _entry(self, found: _Found, kind: str, link: str = "") -> tar.Entry:
+    def _entry(self, found: Found, kind: str, link: str = "", pax: t.Mapping[str, str] = MappingProxyType({})) -> tar.Entry:
         own = self.attributes
         mode = 0o777 if kind == tar.SYMLINK else own.mode_of(found.status)
         size = found.status.st_size if kind == tar.FILE else 0
-        pax = {} if kind == tar.HARD_LINK else found.pax  # the file that it names has them
         return tar.Entry(found.name, kind, size, mode, *own.owner_of(found.status), own.mtime, link, pax)
 
     def _made(self, name: str, mode: int) -> tar.Entry:
-        """A folder that is no part of the source tree."""
+        """A folder with nothing of the source but its mode."""
         own = self.attributes
         return tar.Entry(name, tar.DIRECTORY, 0, mode, own.uid or 0, own.gid or 0, own.mtime)
 
 
-def _walk(root: int, source: str, prefix: str, xattrs: bool) -> t.Iterator[_Found]:
+class _Place:
+    """The source, open: a file, or a folder and what is below it, never through a link; any name that a file system allows."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        # The folder that was used last stays open: its files come one after the other.
+        self._last: t.Tuple[str, ...] = ()
+        self._last_fd: t.Optional[int] = None
+
+    def folder(self, parts: t.Tuple[str, ...]) -> int:
+        """A descriptor of the folder ``parts``, until the next call."""
+        if not parts:
+            return self.fd
+        if self._last_fd is None or self._last != parts:
+            descriptor = self._open(parts)
+            self.close()
+            self._last, self._last_fd = parts, descriptor
+        return self._last_fd
+
+    def _open(self, parts: t.Tuple[str, ...]) -> int:
+        near = self._last_fd is not None and parts[:-1] == self._last
+        descriptor = os.dup(self._last_fd if near and self._last_fd is not None else self.fd)
+        try:
+            for part in parts[-1:] if near else parts:
+                child = os.open(part, _OPEN_FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = child
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    @contextlib.contextmanager
+    def opened(self, found: Found, flags: int) -> t.Iterator[int]:
+        """A descriptor of what was found; the source itself when that is a file."""
+        if not found.parts:
+            yield self.fd
+            return
+        descriptor = os.open(found.parts[-1], flags, dir_fd=self.folder(found.parts[:-1]))
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        if self._last_fd is not None:
+            os.close(self._last_fd)
+            self._last_fd = None
+
+
+@contextlib.contextmanager
+def _opened(source: str) -> t.Iterator[_Place]:
+    with contextlib.ExitStack() as stack:
+        is_folder = os.path.isdir(source)
+        place = _Place(stack.enter_context(folder(source) if is_folder else _open_file(source)))
+        stack.callback(place.close)
+        yield place
+
+
+@contextlib.contextmanager
+def _open_file(path: str) -> t.Iterator[int]:
+    with open_regular(path) as file:
+        yield file.fileno()
+
+
+def _walk(place: _Place, source: str, prefix: str) -> t.Iterator[Found]:
     """Everything below the folder, a folder before what is in it, names in the order of their bytes."""
-    pending: t.List[t.Tuple[str, ...]] = [()]
+    above = f"{prefix}/" if prefix else ""
+    pending: t.List[t.Tuple[t.Tuple[str, ...], str, t.Iterator[str]]] = [((), above, _names(place, ()))]
     while pending:
-        parts = pending.pop()
-        if parts:
-            found = _look(root, parts, source, prefix, xattrs)
-            yield found
-            if not stat.S_ISDIR(found.status.st_mode):
-                continue
-        with _opened_folder(root, parts) as descriptor:
-            names = sorted(os.listdir(descriptor), key=os.fsencode, reverse=True)
-        pending.extend((*parts, name) for name in names)
+        folder_parts, above, names = pending[-1]
+        for name in names:
+            seen = time.time_ns()
+            status = os.stat(name, dir_fd=place.folder(folder_parts), follow_symlinks=False)
+            parts = (*folder_parts, name)
+            kind = stat.S_IFMT(status.st_mode)
+            if kind in _REFUSED_KINDS:
+                raise InvalidError(f"{os.path.join(source, *parts)} is {_REFUSED_KINDS[kind]}, which a layer cannot hold")
+            if not name.isascii() or name.startswith(WHITEOUT):
+                _checked_name(name, os.path.join(source, *parts))
+            yield Found(above + name, parts, status, seen)
+            if kind == stat.S_IFDIR:
+                pending.append((parts, f"{above}{name}/", _names(place, parts)))
+                break
+        else:
+            pending.pop()
 
 
-def _look(root: int, parts: t.Tuple[str, ...], source: str, prefix: str, xattrs: bool) -> _Found:
-    shown = os.path.join(source, *parts)
-    with _opened_folder(root, parts[:-1]) as parent:
-        status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
-        link = os.readlink(parts[-1], dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
-        refused = _REFUSED_KINDS.get(stat.S_IFMT(status.st_mode))
-        if refused:
-            raise InvalidError(f"{shown} is {refused}, which a layer cannot hold")
-        pax = _attributes(parent, parts[-1], status, shown) if xattrs and not link else {}
-    name = "/".join((prefix, *parts) if prefix else parts)
-    return _Found(_checked_name(name, shown), parts, status, _checked_text(link, shown), pax)
-
-
-def _attributes(parent: int, name: str, status: os.stat_result, shown: str) -> t.Dict[str, str]:
-    descriptor = os.open(name, _OPEN_FOLDER if stat.S_ISDIR(status.st_mode) else _OPEN_FILE, dir_fd=parent)
-    try:
-        return pax_of(descriptor, shown)
-    finally:
-        os.close(descriptor)
+def _names(place: _Place, parts: t.Tuple[str, ...]) -> t.Iterator[str]:
+    return iter(sorted(os.listdir(place.folder(parts)), key=os.fsencode))
 
 
 def _checked_name(name: str, shown: str) -> str:
@@ -201,26 +290,6 @@ def _checked_text(text: str, shown: str) -> str:
     return text
 
 
-@contextlib.contextmanager
-def _opened_folder(root: int, parts: t.Sequence[str]) -> t.Iterator[int]:
-    """The folder ``parts`` below ``root``, never through a link; any name that a file system allows."""
-    descriptor = os.dup(root)
-    try:
-        for part in parts:
-            child = os.open(part, _OPEN_FOLDER, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = child
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _content(root: int, found: _Found, source: str) -> t.Iterator[bytes]:
-    with _opened_folder(root, found.parts[:-1]) as parent:
-        file = open(os.open(found.parts[-1], _OPEN_FILE, dir_fd=parent), "rb", buffering=0)
-    return _exactly(file, found.status.st_size, os.path.join(source, *found.parts))
-
-
 def open_regular(path: str) -> t.BinaryIO:
     """A file of the user's, unbuffered; a link is followed. Raises NotFoundError, InvalidError for what is not a regular file."""
     try:
@@ -233,18 +302,81 @@ def open_regular(path: str) -> t.BinaryIO:
     return file
 
 
-def _exactly(file: t.BinaryIO, size: int, path: str) -> t.Iterator[bytes]:
+def _exactly(descriptor: int, size: int, path: str) -> t.Iterator[bytes]:
     """The file's bytes. Raises InvalidError when it has changed its size since its header was written."""
     left = size
-    with file:
-        while left:
-            chunk = file.read(min(CHUNK, left))
-            if not chunk:
-                break
-            left -= len(chunk)
-            yield chunk
-        if left or file.read(1):
-            raise InvalidError(f"{path} changed its size while it was read: run again when nobody writes it")
+    while left:
+        chunk = os.read(descriptor, min(CHUNK, left))
+        if not chunk:
+            break
+        left -= len(chunk)
+        yield chunk
+    if left or os.read(descriptor, 1):
+        raise InvalidError(f"{path} changed its size while it was read: run again when nobody writes it")
+
+
+class _Kept:
+    """What is taken out of an older tar: in stretches as long as can be."""
+
+    def __init__(self, out: _Counting, notes: t.Optional[Notes]) -> None:
+        self._out = out
+        self._notes = notes
+        self._start = self._end = 0
+
+    def takes(self, found: Found) -> bool:
+        """Whether this thing is there; else it is to be written now."""
+        kept = self._notes.kept(found) if self._notes is not None else None
+        if kept is None or kept[0] != self._end:
+            self.flush()
+        if kept is None:
+            return False
+        if self._start == self._end:
+            self._start = kept[0]
+        self._end = kept[1]
+        at = self._out.size + self._end - self._start
+        self.wrote(at - (kept[1] - kept[0]), at)
+        return True
+
+    def wrote(self, start: int, end: int) -> None:
+        if self._notes is not None:
+            self._notes.wrote(start, end)
+
+    def flush(self) -> None:
+        if self._notes is not None and self._start < self._end:
+            for piece in self._notes.read(self._start, self._end):
+                self._out.write(piece)
+        self._start = self._end
+
+
+class _Counting:
+    """Counts what goes through."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.size = 0
+
+    def write(self, content: bytes) -> None:
+        self.size += len(content)
+        self._sink.write(content)
+
+
+class Gathering:
+    """Passes what comes in small pieces on in larger ones; ``flush`` the rest."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._parts: t.List[bytes] = []
+        self._size = 0
+
+    def write(self, content: bytes) -> None:
+        self._parts.append(content)
+        self._size += len(content)
+        if self._size >= _GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        self._sink.write(b"".join(self._parts))
+        self._parts, self._size = [], 0
 
 
 class Digesting:
@@ -268,28 +400,35 @@ class Digesting:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed tar: digest and size of the blob, and the digest of the tar in it (the layer's diff_id)."""
+    """A compressed tar: digest and size of the blob, the digest of the tar in it (the layer's diff_id), and the blocks that we made."""
 
     digest: Digest
     size: int
     content_digest: Digest
+    blocks: t.Tuple[Block, ...] = ()
 
 
-def content_digest(write_tar: t.Callable[[Sink], None]) -> Digest:
+def content_digest(write_tar: WriteTar) -> Digest:
     """The digest of the uncompressed tar."""
     hashed = Digesting()
-    write_tar(hashed)
+    gathered = Gathering(hashed)
+    write_tar(gathered)
+    gathered.flush()
     return hashed.digest
 
 
-def compress(write_tar: t.Callable[[Sink], None], sink: Sink, codec: str = GZIP, level: t.Optional[int] = None) -> Compressed:
-    """Write the tar, compressed, to ``sink``, and say what it was: one pass over the content. ``codec`` and ``level`` as Deflater's."""
+def compress(
+    write_tar: WriteTar, sink: Sink, codec: str = GZIP, level: t.Optional[int] = None, reuse: t.Optional[Reuse] = None
+) -> Compressed:
+    """Write the tar, compressed, to ``sink``, and say what it was: one pass over the content. Other arguments as Deflater's."""
     blob = Digesting(sink)
-    deflater = Deflater(blob, codec, level)
+    deflater = Deflater(blob, codec, level, reuse)
     content = Digesting(deflater)
-    write_tar(content)
+    gathered = Gathering(content)
+    write_tar(gathered)
+    gathered.flush()
     deflater.finish()
-    return Compressed(blob.digest, blob.size, content.digest)
+    return Compressed(blob.digest, blob.size, content.digest, tuple(deflater.blocks))
 
 
 def file_digest(path: str) -> t.Tuple[Digest, int]:

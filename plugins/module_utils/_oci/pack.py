@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from .base import Base
 from .content import codec
-from .content.overlay import Overlay, Spool
+from .content.overlay import Overlay
 from .given import GivenTar
-from .known import Known
-from .layer import Tree, compress, content_digest, file_digest, open_regular
+from .layer import Tree, file_digest, open_regular
+from .layer_maker import LayerMaker
 from .runtime import merged
 from .spec import image, manifest, mediatype, strictjson
 from .spec.descriptor import CONTENT_DIGEST, EMPTY, EMPTY_CONTENT, TITLE, UNPACK, Descriptor
@@ -51,12 +51,11 @@ class File:
 
 
 class Packer:
-    """Packs into ``overlay``; large content goes to ``spool``; ``known`` layers are taken over as they are."""
+    """Packs into ``overlay``; layers are of ``maker``, which has the same overlay."""
 
-    def __init__(self, overlay: Overlay, spool: Spool, known: Known) -> None:
+    def __init__(self, overlay: Overlay, maker: LayerMaker) -> None:
         self._overlay = overlay
-        self._spool = spool
-        self._known = known
+        self._maker = maker
 
     def image(
         self,
@@ -103,17 +102,8 @@ class Packer:
     def _compressed(
         self, source: t.Union[Tree, GivenTar, Whiteouts], media_type: str, wanted: str = codec.GZIP, level: t.Optional[int] = None
     ) -> t.Tuple[Descriptor, Digest]:
-        """Compression is what costs, and what another library does differently: what is known by its content is not compressed again."""
-        if self._known:
-            diff_id = content_digest(source.write_tar)
-            known = self._known.get((diff_id, wanted))
-            if known is not None:
-                return Descriptor(media_type, known.digest, known.size), diff_id
-        file = self._spool.open()
-        done = compress(source.write_tar, file, wanted, level)
-        desc = Descriptor(media_type, done.digest, done.size)
-        self._overlay.add_spooled(desc, file)
-        return desc, done.content_digest
+        done = self._maker.make(source, wanted, level)
+        return Descriptor(media_type, done.digest, done.size), done.content_digest
 
     def _file(self, file: File) -> Descriptor:
         titled = {**file.annotations, TITLE: file.title}

@@ -112,6 +112,34 @@ def scratch_file(path: str) -> t.BinaryIO:
     return t.cast(t.BinaryIO, tempfile.TemporaryFile(dir=nearest(path), prefix=TEMP_PREFIX))
 
 
+def nameless_file(path: str) -> t.BinaryIO:
+    """As ``scratch_file``; where the system can do that, ``give_name`` can keep it."""
+    flags = getattr(os, "O_TMPFILE", None)
+    if flags is not None:
+        with contextlib.suppress(OSError):
+            return open(os.open(nearest(path), flags | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
+    return scratch_file(path)
+
+
+def give_name(descriptor: int, parent: int, name: str, mode: int) -> bool:
+    """Let a whole ``nameless_file`` be ``name`` in the folder ``parent``, synced before and after; False where that cannot be done.
+
+    What stands there stays.
+    """
+    _check_part(name, name)
+    if os.fstat(descriptor).st_nlink:
+        return False
+    os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
+    try:
+        # Not for files that had a name: the kernel makes no new one for those.
+        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=parent)
+    except OSError:
+        return False
+    os.fsync(parent)
+    return True
+
+
 def nearest(path: str) -> str:
     """The folder ``path`` or, while that does not exist, the nearest one above."""
     while not os.path.isdir(path) and path != os.path.dirname(path):

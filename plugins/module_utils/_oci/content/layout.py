@@ -21,7 +21,7 @@ from ..spec import strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
-from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, nearest, open_beneath, stat_beneath, sweep
+from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, nearest, open_beneath, stat_beneath, sweep
 from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import Fetcher, Incoming, Opener, RawReader, bytes_opener
@@ -120,6 +120,10 @@ class Layout(IndexedStore):
             blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
                 blob.commit_into(blobs, desc.digest.encoded)
+
+    def _adopt(self, desc: Descriptor, descriptor: int) -> bool:
+        with folder(self.path) as root, folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
+            return give_name(descriptor, blobs, desc.digest.encoded, default_mode())
 
     def mountable(self, source: Fetcher) -> bool:
         """From another layout folder on the same file system."""

@@ -13,7 +13,7 @@ import typing as t
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import storage_errors
-from .beneath import scratch_file
+from .beneath import nameless_file
 from .slices import Slice
 from .store import Fetcher, RawReader
 
@@ -32,7 +32,7 @@ class Spool:
         if self._path is None:
             return t.cast(t.BinaryIO, _Discard())
         with storage_errors(f"making a temporary file for {self._path}"):
-            return scratch_file(self._path)
+            return nameless_file(self._path)
 
 
 class _Discard(io.RawIOBase):
@@ -49,6 +49,7 @@ class Overlay(Fetcher):
     def __init__(self, base: Fetcher) -> None:
         self._base = base
         self._added: t.Dict[Digest, OpenContent] = {}
+        self._files: t.Dict[Digest, t.BinaryIO] = {}
 
     def add(self, desc: Descriptor, content: OpenContent) -> None:
         self._added[desc.digest] = content
@@ -57,8 +58,9 @@ class Overlay(Fetcher):
         self.add(desc, lambda: io.BytesIO(content))
 
     def add_spooled(self, desc: Descriptor, file: t.BinaryIO) -> None:
-        """A file of the Spool, written to its end."""
+        """A file of the Spool, written to its end; it was hashed on the way."""
         file.flush()
+        self._files[desc.digest] = file
         self.add(desc, lambda: Slice(file.fileno(), 0, desc.size))
 
     def origin(self, desc: Descriptor) -> Fetcher:
@@ -67,6 +69,10 @@ class Overlay(Fetcher):
     def made(self, desc: Descriptor) -> bool:
         """True for content that was added, False for the base's."""
         return desc.digest in self._added
+
+    def nameless(self, desc: Descriptor) -> t.Optional[int]:
+        file = self._files.get(desc.digest)
+        return file.fileno() if file is not None and not isinstance(file, _Discard) else None
 
     def _exists(self, desc: Descriptor) -> bool:
         return desc.digest in self._added or self._base.exists(desc)

@@ -247,6 +247,10 @@ class Fetcher(abc.ABC):
         """The store that really has the content: this one, or one that it was built on."""
         return self
 
+    def nameless(self, desc: Descriptor) -> t.Optional[int]:
+        """A descriptor of a file of this run without a name that is just this content, hashed while it was written; None for none."""
+        return None
+
     @abc.abstractmethod
     def _exists(self, desc: Descriptor) -> bool: ...
 
@@ -353,6 +357,18 @@ class Target(Source):
 
     def mount(self, desc: Descriptor, source: Fetcher) -> bool:
         """Take the blob over from ``source``. False when the store will not: then it has to be pushed."""
+        return False
+
+    def adopt(self, desc: Descriptor, source: Fetcher) -> bool:
+        """Store the file of this run that ``source`` has for the content, without a copy. False when it has none, or this store cannot:
+        then it has to be pushed."""
+        descriptor = source.nameless(desc)
+        if descriptor is None:
+            return False
+        with located(self.location), storage_errors(f"writing {desc.digest}"):
+            return self._adopt(desc, descriptor)
+
+    def _adopt(self, desc: Descriptor, descriptor: int) -> bool:
         return False
 
     @contextlib.contextmanager

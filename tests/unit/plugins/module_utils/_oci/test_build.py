@@ -27,6 +27,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay im
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
+from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -65,7 +66,7 @@ class Build:
         options = BuildOptions(params(base="base" if source else None, **given), environment or {})
         base = load_base(source, "base", options.platform) if source else None
         overlay = Overlay(Chained([target, source]) if source else target)
-        packer = Packer(overlay, Spool(None if check else str(path)), known_layers(target, "v1"))
+        packer = Packer(overlay, LayerMaker(overlay, Spool(None if check else str(path)), known_layers(target, "v1")))
         self.root = options.pack(packer, base)
         self.plan = plan_copy(overlay, self.root, target, ["v1"])
         self.stats = stats_of(self.plan)
@@ -357,7 +358,7 @@ class TestArtifact:
     def test_a_file_that_changes_after_it_was_hashed_is_not_published(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
         target = Layout(str(tmp_path / "out"))
         overlay = Overlay(target)
-        root = BuildOptions(params(files=[file_option(tree / "a.txt")]), {}).pack(Packer(overlay, Spool(None), {}))
+        root = BuildOptions(params(files=[file_option(tree / "a.txt")]), {}).pack(Packer(overlay, LayerMaker(overlay, Spool(None), {})))
         plan = plan_copy(overlay, root, target, ["v1"])
         (tree / "a.txt").write_text("b")
         with pytest.raises(OCIError, match="another digest"):

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError
@@ -198,3 +199,65 @@ def test_errors_carry_the_location(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         layout.resolve("v1")
     assert str(caught.value).startswith("source oci:/x: no such folder")
+
+
+@pytest.fixture(name="made")
+def _made(tmp_path: pathlib.Path) -> t.Tuple[Overlay, Descriptor]:
+    """Content that a run has written to its spool."""
+    content = b"new" * 1000
+    overlay, file, desc = Overlay(Layout(str(tmp_path / "layout"))), Spool(str(tmp_path)).open(), Descriptor.of(content, LAYER.media_type)
+    file.write(content)
+    overlay.add_spooled(desc, file)
+    return overlay, desc
+
+
+def needs_nameless_files(overlay: Overlay, desc: Descriptor) -> None:
+    if os.fstat(t.cast(int, overlay.nameless(desc))).st_nlink or not hasattr(os, "O_TMPFILE"):
+        pytest.skip("this file system has no files without a name")
+
+
+def test_a_file_of_the_run_gets_its_name(path: pathlib.Path, made: t.Tuple[Overlay, Descriptor], monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay, desc = made
+    needs_nameless_files(overlay, desc)
+    done: t.List[str] = []
+    for name in ("fsync", "link"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, _name=name, _real=real, **options: (done.append(_name), _real(*args, **options))[1])
+    layout = Layout(str(path))
+    assert layout.adopt(desc, overlay) and layout.fetch_bytes(desc) == b"new" * 1000
+    assert done == ["fsync", "link", "fsync"]
+    assert blob(path, desc).stat().st_ino == os.fstat(t.cast(int, overlay.nameless(desc))).st_ino
+    umask = os.umask(0)
+    os.umask(umask)
+    assert blob(path, desc).stat().st_mode & 0o777 == 0o666 & ~umask
+    # What stands there stays: the caller pushes, and that looks at it.
+    assert not layout.adopt(desc, overlay) and os.listdir(path / "blobs" / "sha256")
+
+
+def test_what_cannot_be_named_is_pushed(path: pathlib.Path, made: t.Tuple[Overlay, Descriptor], monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay, desc = made
+
+    def refused(*_args: t.Any, **_options: t.Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    layout = Layout(str(path))
+    assert not layout.adopt(desc, overlay) and not layout.exists(desc)
+    assert not layout.adopt(LAYER, overlay)
+    layout.push(desc, lambda have=None: overlay.fetch(desc, have))
+    assert layout.fetch_bytes(desc) == b"new" * 1000
+
+
+def test_without_files_without_a_name(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nameless, opened = getattr(os, "O_TMPFILE", 0), os.open
+
+    def refusing(name: t.Any, flags: int, *args: t.Any, **options: t.Any) -> int:
+        if nameless and flags & nameless == nameless:
+            raise OSError(95, "Operation not supported")
+        return opened(name, flags, *args, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+    overlay, file = Overlay(Layout(str(path))), Spool(str(path)).open()
+    file.write(b"new")
+    overlay.add_spooled(Descriptor.of(b"new", LAYER.media_type), file)
+    assert overlay.fetch_bytes(Descriptor.of(b"new", LAYER.media_type)) == b"new"
