@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import socket
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "bench"))
 
+import figures  # noqa: E402
 from slow_link import SlowLink  # noqa: E402
 
 
@@ -57,3 +59,36 @@ def test_a_slow_link_passes_on_every_byte_and_no_faster_than_its_rate(echo: str)
         received = b"".join(iter(lambda: client.recv(65536), b""))
         seconds = time.monotonic() - start
     assert received == content and seconds >= 0.45
+
+
+RECORDS = [figures.Record("1", "library", True, seconds, 0.5, 40.0, 3) for seconds in (1.0, 9.0, 2.0)]
+RECORDS += [figures.Record("1", "oras", False, 4.0, 1.0, 50.0), figures.Record("1", "crane", False, 2.5, 1.0, 50.0)]
+
+
+@pytest.mark.parametrize(
+    "found, moved, why",
+    [("sha256:b", 10, "the destination sha256:b"), (None, 10, "the destination nothing"), ("sha256:a", 0, "0 bytes were moved, of 10")],
+)
+def test_a_run_that_did_not_do_its_work_fails(found: t.Optional[str], moved: int, why: str) -> None:
+    figures.check("sha256:a", "sha256:a", 10, 10)
+    with pytest.raises(figures.Dishonest, match=why):
+        figures.check("sha256:a", found, moved, 10)
+
+
+def test_a_figure_is_the_median_over_that_of_the_best_peer() -> None:
+    assert figures.ratio(RECORDS, figures.Goal("1", "library", 1.0)) == 0.8
+    goals = [figures.Goal("1", "library", 0.8), figures.Goal("1", "library", 0.79), figures.Goal("2", "library", 1.0)]
+    assert [line.rpartition(" ")[2] for line in figures.verdicts(RECORDS, goals)] == ["met", "missed", "measured"]
+
+
+def test_runs_begin_with_another_contender_each() -> None:
+    assert [figures.order(list("abc"), run) for run in range(4)] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+
+
+def test_table_and_json_have_every_contender_and_run(tmp_path: pathlib.Path) -> None:
+    lines = [line.split() for line in figures.table(RECORDS).splitlines()[1:]]
+    assert lines[0] == ["1", "library", "2.000", "1.000", "9.000", "0.50", "40.0", "3"]
+    assert [line[1] for line in lines] == ["library", "oras", "crane"] and lines[1][-1] == "-"
+    figures.write(tmp_path / "results.json", RECORDS, {"cores": 2})
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert document["facts"] == {"cores": 2} and [run["seconds"] for run in document["runs"]] == [1.0, 9.0, 2.0, 4.0, 2.5]
