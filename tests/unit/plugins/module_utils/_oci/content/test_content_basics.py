@@ -31,7 +31,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath im
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import inflated
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked, locked_file
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source, VerifyingReader
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
     CancelledError,
@@ -40,6 +40,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     NotFoundError,
     StorageError,
 )
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource
 
 CONTENT = b"0123456789"
 DESC = Descriptor.of(CONTENT, "text/plain")
@@ -103,6 +104,10 @@ class TestVerifyingReader:
 
         with pytest.raises(StorageError, match="source x: .*Input/output error"):
             VerifyingReader(DESC, Broken(), "source x").read(1)
+
+
+def test_a_source_without_names_has_none() -> None:
+    assert Source.names(MemorySource()) == []
 
 
 class TestBeneath:
