@@ -20,6 +20,7 @@ def test_what_was_added_is_there_beside_the_base() -> None:
     assert [overlay.made(desc) for desc in (added, below, absent)] == [True, False, False]
     assert [overlay.fetch_bytes(desc) for desc in (added, below)] == [b"added", b"below"]
     assert base.opened == [below.digest]
+    assert [overlay._open_at(desc, 2).read(9) for desc in (added, below)] == [b"ded", b"low"]
 
 
 def test_a_spool_that_keeps_nothing_takes_everything() -> None:
