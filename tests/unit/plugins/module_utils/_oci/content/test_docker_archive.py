@@ -263,4 +263,5 @@ def test_ten_names_are_shown_and_the_others_counted(tmp_path: pathlib.Path, coun
     source = TarSource(str(write_saved(tmp_path / "saved.tar", saved_image(layer_tar("one"), tags=names))))
     with pytest.raises(NotFoundError) as caught:
         source.resolve("absent:1")
-    assert str(caught.value).endswith(f"(it has {', '.join(names[:10])}{more})")
+    shown = ", ".join(f"docker.io/library/{name}" for name in names[:10])
+    assert str(caught.value).endswith(f"(it has {shown}{more})")
