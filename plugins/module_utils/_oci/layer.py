@@ -22,6 +22,7 @@ from .content.codec import GZIP, Deflater
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
+from .spec.progress import PROGRESS
 from .xattrs import pax_of
 
 _PARENT_MODE = 0o755
@@ -90,14 +91,29 @@ class Tree:
 
     def write_tar(self, sink: Sink) -> None:
         """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
+        # Each pass over the tree is counted for itself.
+        key, done = object(), 0
+        PROGRESS.expect_bytes(key, self._size)
         with storage_errors(f"reading {self.source}"):
             for entry, content in self._entries():
                 sink.write(tar.encode(entry))
                 if content is not None:
                     for chunk in content:
                         sink.write(chunk)
+                        done += len(chunk)
+                        PROGRESS.reached(key, done)
                     sink.write(bytes(tar.padding(entry.size)))
             sink.write(tar.END)
+
+    def _size(self) -> int:
+        """Of all its files, about: what cannot be looked at will be told of when it is read."""
+        size = os.stat(self.source).st_size if os.path.isfile(self.source) else 0
+        for above, _folders, names in os.walk(self.source):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    found = os.lstat(os.path.join(above, name))
+                    size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return size
 
     def _entries(self) -> t.Iterator[t.Tuple[tar.Entry, t.Optional[t.Iterator[bytes]]]]:
         if os.path.isdir(self.source):
@@ -294,8 +310,10 @@ def compress(write_tar: t.Callable[[Sink], None], sink: Sink, codec: str = GZIP,
 
 def file_digest(path: str) -> t.Tuple[Digest, int]:
     """Digest and size of a file as it is. Raises NotFoundError, InvalidError, StorageError."""
-    hashed = Digesting()
+    hashed, key = Digesting(), object()
     with storage_errors(f"reading {path}"), open_regular(path) as file:
+        PROGRESS.expect_bytes(key, lambda: os.fstat(file.fileno()).st_size)
         for chunk in iter(lambda: file.read(CHUNK), b""):
             hashed.write(chunk)
+            PROGRESS.reached(key, hashed.size)
     return hashed.digest, hashed.size

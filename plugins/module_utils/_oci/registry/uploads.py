@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ..spec.errors import MismatchError, OCIError, RegistryError, TransportError, storage_errors
+from ..spec.progress import PROGRESS
 from . import answers
 from .client import Call, Client, Payload, swallow
 from .login import Caller
@@ -292,6 +293,7 @@ class _Content:
         if self._file is not None:
             with storage_errors(f"reading {self._desc.digest}"):
                 self._file.seek(offset)
+            self._offset = offset
         elif self._reader is None or self._offset != offset:
             self._open(offset)
         return _Part(self, length)
@@ -302,6 +304,7 @@ class _Content:
         self._file = self._reader.rewindable()
         if self._file is not None:
             self._file.seek(offset)
+            self._offset = offset
             return
         if not self._desc.size:
             self.read(1)
@@ -311,7 +314,10 @@ class _Content:
     def read(self, size: int) -> bytes:
         if self._file is not None:
             with storage_errors(f"reading {self._desc.digest}"):
-                return self._file.read(size)
+                chunk = self._file.read(size)
+            self._offset += len(chunk)
+            PROGRESS.reached(self._desc.digest, self._offset)
+            return chunk
         chunk = t.cast("VerifyingReader", self._reader).read(size)
         self._offset += len(chunk)
         return chunk
