@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import typing as t
+from multiprocessing.util import Finalize
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.normal import ActionModule as NormalAction
@@ -67,18 +68,19 @@ class ProgressAction(NormalAction):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         if _TERMINAL is None or not self._wants_progress(task_vars or {}):
             return super().run(tmp, task_vars)
+        Watcher.stop_last()
         watcher = Watcher(self, _TERMINAL, (task_vars or {}).get("inventory_hostname", ""))
         goes_on = False
         with _with_environment(self._task, {VARIABLE: watcher.path}):
             watcher.start()
             try:
                 result = super().run(tmp, task_vars)
-                # Ansible itself waits for the module now, in this process; when it knows the result, this process ends.
+                # Ansible itself waits for the module now, in this process.
                 goes_on = bool(self._task.async_val and not result.get("failed"))
                 return result
             finally:
                 if not goes_on:
-                    watcher.stop()
+                    Watcher.stop_last()
 
     def _wants_progress(self, task_vars: t.Mapping[str, t.Any]) -> bool:
         if self._task.check_mode or display.verbosity >= _TOO_VERBOSE or (self._task.async_val and not self._task.poll):
@@ -98,7 +100,9 @@ def _with_environment(task: t.Any, more: t.Dict[str, str]) -> t.Iterator[None]:
 
 
 class Watcher:
-    """Looks at the numbers of one running module, and shows them."""
+    """Looks at the numbers of one running module, and shows them: until it is stopped, by the process's next task or by its end."""
+
+    _last: t.ClassVar[t.Optional[Watcher]] = None
 
     def __init__(self, action: t.Any, terminal: _Terminal, host: str) -> None:
         folders = action.get_shell_option("system_tmpdirs", default=None) or ["/tmp"]
@@ -111,7 +115,15 @@ class Watcher:
         self._over = threading.Event()
         self._drawing = threading.Lock()
 
+    @classmethod
+    def stop_last(cls) -> None:
+        if cls._last is not None:
+            cls._last.stop()
+            cls._last = None
+
     def start(self) -> None:
+        Watcher._last = self
+        Finalize(None, Watcher.stop_last, exitpriority=10)
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._watch,), name="lading-progress", daemon=True).start()
 

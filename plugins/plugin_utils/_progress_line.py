@@ -93,17 +93,22 @@ class Screen:
 
         def guarded(text: str) -> int:
             if text.startswith(ERASE):
-                text = self._cropped(text, stream)
-                self._shown = text != ERASE
-                count = write(text)
-                stream.flush()
-                return count
+                return self._put(text, write, stream)
             if self._shown and text:
                 self._shown = False
                 write(ERASE)
             return write(text)
 
         stream.write = guarded  # type: ignore[method-assign]
+
+    def _put(self, text: str, write: t.Callable[[str], int], stream: t.TextIO) -> int:
+        # What is not there any more must not take with it what came in its place.
+        if text == ERASE and not self._shown:
+            return 0
+        self._shown = text != ERASE
+        count = write(self._cropped(text, stream))
+        stream.flush()
+        return count
 
     @staticmethod
     def _cropped(text: str, stream: t.TextIO) -> str:

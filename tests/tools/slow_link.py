@@ -9,7 +9,6 @@ import contextlib
 import socket
 import threading
 import time
-import typing as t
 
 _BLOCK = 16 * 1024
 
