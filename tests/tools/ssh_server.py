@@ -42,7 +42,8 @@ class SshServer:
         port = processes.free_port()
         (folder / "config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nStrictModes no\n"
-            "PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+            "PidFile none\nSubsystem sftp internal-sftp\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
         )
         command = [program, "-D", "-e", "-f", str(folder / "config")]
         if os.getuid() == 0:
