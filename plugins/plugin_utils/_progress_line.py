@@ -17,6 +17,7 @@ _COUNTS = re.compile(r"([0-9]{20}) ([0-9]{20})", re.ASCII)
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _WINDOW = 10.0  # seconds that the rate is of
 _LONGEST_HOST = 40
+_COLUMNS = 80  # of a terminal that does not tell
 _LONGEST_LEFT = 100 * 3600  # seconds; what would take longer has stalled
 
 
@@ -116,8 +117,8 @@ class Screen:
         try:
             columns = os.get_terminal_size(stream.fileno()).columns
         except OSError:
-            columns = 80
-        return ERASE + text[len(ERASE) :][: max(columns - 1, 0)]
+            columns = 0
+        return ERASE + text[len(ERASE) :][: (columns or _COLUMNS) - 1]
 
     def clear(self, stream: t.TextIO) -> None:
         """Ansible ends, or is ended."""

@@ -24,7 +24,8 @@ class Terminal:
     def __init__(self, command: t.Sequence[str], environment: t.Mapping[str, str], columns: int = 100) -> None:
         self._tmux = [str(peers.find("tmux")), "-L", f"lading-{uuid.uuid4().hex}", "-f", os.devnull]
         self.screens: t.List[str] = []
-        shell = f"{shlex.join(command)}; echo {_END} $?; exec sleep 600"
+        # Ctrl-C is for the command, not for this shell.
+        shell = f"trap : INT; {shlex.join(command)}; echo {_END} $?; exec sleep 600"
         size = ("-x", str(columns), "-y", "40")
         subprocess.run([*self._tmux, "new-session", "-d", *size, "sh", "-c", shell], check=True, env=dict(environment))
 

@@ -176,13 +176,16 @@ def test_it_stays_on_one_line(terminal: t.List[str], streams: t.Tuple[Stream, St
     assert terminal == [ERASE + "x" * 19]
 
 
+@pytest.mark.parametrize("told", [None, 0])
 def test_a_terminal_that_does_not_tell_its_width(
-    terminal: t.List[str], streams: t.Tuple[Stream, Stream], monkeypatch: pytest.MonkeyPatch
+    terminal: t.List[str], streams: t.Tuple[Stream, Stream], monkeypatch: pytest.MonkeyPatch, told: t.Optional[int]
 ) -> None:
-    def fail(_fd: int) -> os.terminal_size:
-        raise OSError
+    def width(_fd: int) -> os.terminal_size:
+        if told is None:
+            raise OSError
+        return os.terminal_size((told, told))
 
-    monkeypatch.setattr(_progress_line.os, "get_terminal_size", fail)
+    monkeypatch.setattr(_progress_line.os, "get_terminal_size", width)
     Screen(*streams)
     streams[1].write(ERASE + "x" * 100)
     assert terminal == [ERASE + "x" * 79]
