@@ -18,6 +18,7 @@ import typing as t
 
 import peers as peer_tools
 import pytest
+import requests
 import yaml
 from slow_link import SlowLink
 from ssh_server import SshServer
@@ -131,7 +132,8 @@ def expect_clean(left: str, changed: int = 1) -> None:
     assert len(re.findall(r"^changed: ", left, re.MULTILINE)) == changed, left
 
 
-def expect_moving(found: t.Sequence[re.Match[str]]) -> None:
+def expect_moving(found: t.Sequence[re.Match[str]], left: str) -> None:
+    assert found, left
     percents = [int(match["percent"]) for match in found]
     assert len(set(percents)) >= 2 and percents == sorted(percents), percents
     assert any("left" in match[0] for match in found), found
@@ -139,7 +141,7 @@ def expect_moving(found: t.Sequence[re.Match[str]]) -> None:
 
 def test_a_push_from_a_local_host(play: Play, link: SlowLink, repository: str) -> None:
     found, left = play.seen(play.write(push(play, link.host, repository), {"one": LOCAL}))
-    expect_moving(found)
+    expect_moving(found, left)
     expect_clean(left)
     assert "MiB" not in (play.folder / "log").read_text()
 
@@ -147,7 +149,7 @@ def test_a_push_from_a_local_host(play: Play, link: SlowLink, repository: str) -
 def test_a_pull_to_a_host_over_ssh(play: Play, link: SlowLink, registry: t.Any, repository: str, ssh: SshServer) -> None:
     stored(play, registry.host, repository)
     found, left = play.seen(play.write(pull(play, link.host, repository), {"far": ssh.variables}, "oci_pull"))
-    expect_moving(found)
+    expect_moving(found, left)
     expect_clean(left)
 
 
@@ -155,7 +157,7 @@ def test_async_with_poll(play: Play, link: SlowLink, repository: str) -> None:
     # Ansible's two sides take the home of another place when HOME is not that of the user's entry.
     one = {**LOCAL, "ansible_async_dir": str(play.folder / "jobs")}
     found, left = play.seen(play.write(push(play, link.host, repository), {"one": one}, **{"async": 120, "poll": 2}))
-    expect_moving(found)
+    expect_moving(found, left)
     expect_clean(left)
 
 
@@ -166,6 +168,18 @@ def test_hosts_take_turns_and_nothing_is_garbled(play: Play, link: SlowLink, rep
     expect_clean(left, changed=3)
 
 
+LIBRARIES = str(pathlib.Path(requests.__file__).parents[1])
+
+
+def python_of_nobody() -> t.Dict[str, str]:
+    """That of these tests may be in a folder of root's."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        works = f"PYTHONPATH={LIBRARIES} {python} -c 'import requests'"
+        if not subprocess.run(["su", "nobody", "-s", "/bin/sh", "-c", works], stderr=subprocess.DEVNULL, check=False).returncode:
+            return {"ansible_python_interpreter": python}
+    pytest.skip("no Python that another user may run has requests")
+
+
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("su"), reason="becoming another user needs root and su")
 def test_as_another_user(play: Play, link: SlowLink, registry: t.Any, repository: str) -> None:
     stored(play, registry.host, repository)
@@ -173,9 +187,11 @@ def test_as_another_user(play: Play, link: SlowLink, registry: t.Any, repository
         (play.folder / name).mkdir()
         (play.folder / name).chmod(0o777)
     become = {"become": True, "become_method": "su", "become_user": "nobody", "become_flags": "-s /bin/sh"}
-    one = {**LOCAL, "ansible_pipelining": True, "ansible_remote_tmp": str(play.folder / "tmp")}
-    found, left = play.seen(play.write(pull(play, link.host, repository), {"one": one}, "oci_pull", **become))
-    expect_moving(found)
+    tmp = str(play.folder / "tmp")
+    one = {**LOCAL, "ansible_pipelining": True, "ansible_remote_tmp": tmp, "ansible_system_tmpdirs": [tmp], **python_of_nobody()}
+    keywords = {**become, "environment": {"PYTHONPATH": LIBRARIES, "XDG_CACHE_HOME": tmp}}
+    found, left = play.seen(play.write(pull(play, link.host, repository), {"one": one}, "oci_pull", **keywords))
+    expect_moving(found, left)
     expect_clean(left)
 
 
