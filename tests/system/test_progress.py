@@ -25,7 +25,7 @@ from ssh_server import SshServer
 from support import Result, succeed
 from terminal import Terminal, environment_for
 
-RATE = 2_000_000  # bytes a second
+RATE = 1_000_000  # bytes a second
 SIZE = 14_000_000
 LINE = re.compile(
     r"\[(?P<host>\w+)(, 1 of \d)?\] oci_\w+: (?P<percent>\d+) %, [0-9.]+ [KM]?i?B of 13\.4 MiB"
