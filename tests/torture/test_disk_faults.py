@@ -78,7 +78,7 @@ def _source(tmp_path: pathlib.Path) -> pathlib.Path:
 def task(kind: str, source: pathlib.Path, folder: pathlib.Path, version: str) -> t.Tuple[str, Options]:
     src = f"oci:{source}:{version}"
     return {
-        "folder": ("oci_copy", {"src": src, "dest": f"oci:{folder}/layout:v1", "tags": [version]}),
+        "folder": ("oci_copy", {"src": src, "dest": f"oci:{folder}/layout:v1", "tags": [version], "hardlinks": False}),
         "tar": ("oci_copy", {"src": src, "dest": f"oci-archive:{folder}/layout.tar:v1", "tags": [version]}),
         "pull": ("oci_pull", {"src": src, "dest": f"{folder}/pulled"}),
         "rootfs": ("oci_pull", {"src": f"oci:{source}:image-{version}", "dest": f"{folder}/pulled", "unpack": "rootfs"}),
@@ -139,7 +139,7 @@ def _btrfs(package: t.Callable[[str], pathlib.Path], tmp_path: pathlib.Path, our
     image = tmp_path / "disk.img"
     with image.open("wb") as file:
         file.truncate(256 * MIB)
-    make = next(package("btrfs-progs").rglob("mkfs.btrfs"))
+    make = sorted(package("btrfs-progs").rglob("mkfs.btrfs"))[0]
     subprocess.run([make, "--quiet", image], check=True, capture_output=True)
     with Mounted(tmp_path / "mounted", "loop", "btrfs", str(image)) as disk:
         yield disk

@@ -61,7 +61,7 @@ def judge(process: subprocess.Popen[str], number: int, folder: pathlib.Path) -> 
 def network_case(kind: str, host: str, folder: pathlib.Path) -> t.Tuple[str, Options]:
     src = {"src": f"{host}/app:v1", "src_registry": PLAIN}
     return {
-        "copy-folder": ("oci_copy", {**src, "dest": f"oci:{folder}/layout:v1"}),
+        "copy-folder": ("oci_copy", {**src, "dest": f"oci:{folder}/layout:v1", "hardlinks": False}),
         "copy-tar": ("oci_copy", {**src, "dest": f"oci-archive:{folder}/layout.tar:v1"}),
         "pull": ("oci_pull", {**src, "dest": f"{folder}/files"}),
     }[kind]

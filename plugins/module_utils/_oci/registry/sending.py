@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import typing as t
 from dataclasses import dataclass
 
@@ -51,8 +52,7 @@ class StretchBody:
 
 def send_stretch(connection: t.Any, stretch: Stretch) -> None:
     """Send it over the connection's socket; block by block where that is more than a socket (TLS), or the system will not."""
-    # Exactly a socket: one that encrypts is of a class of its own.
-    plain = type(connection.sock) is socket.socket
+    plain = isinstance(connection.sock, socket.socket) and not isinstance(connection.sock, ssl.SSLSocket)
     for offset, length in stretch.steps():
         if plain:
             plain = _sent_by_system(connection.sock, stretch.descriptor, offset, length)

@@ -169,7 +169,7 @@ class Transport:
         proxy = proxy_for(request.url, os.environ)
         pool = self._pool(request.url, proxy)
         try:
-            answer = pool.urlopen(
+            answer = pool.request(
                 request.method,
                 _target(request.url, proxy),
                 body=_sendable(request.body) if request.length else None,

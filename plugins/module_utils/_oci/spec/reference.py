@@ -30,8 +30,11 @@ _POSITION = re.compile(r"@([0-9]{1,6})", re.ASCII)
 _MAX_NAME = 255
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _LAYOUT_PREFIXES = {"oci:": False, "oci-archive:": True}
+_DOCKER = "docker://"
 _DOCKER_ARCHIVE = "docker-archive:"
 _OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-daemon:", "dir:", "containers-storage:", "http:", "https:")
+
+_BEGINNINGS = (*_LAYOUT_PREFIXES, _DOCKER_ARCHIVE, *_OTHER_TRANSPORTS)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class RegistryReference:
 
     @property
     def name(self) -> str:
-        return f"{self.registry}/{self.repository}"
+        # A host that is called as what else a reference may begin with.
+        scheme = _DOCKER if self.registry.startswith(_BEGINNINGS) else ""
+        return f"{scheme}{self.registry}/{self.repository}"
 
     @property
     def target(self) -> t.Optional[str]:
@@ -123,7 +128,8 @@ def image_name(name: str) -> str:
     found = _parse_registry(qualified(name), None)
     if found.digest is not None:
         raise InvalidError(f"not the name and tag of an image: {name[:300]!r}")
-    return str(found if found.tag else replace(found, tag="latest"))
+    full = str(found if found.tag else replace(found, tag="latest"))
+    return full[len(_DOCKER) :] if full.startswith(_DOCKER) else full
 
 
 def check_tag(tag: str) -> str:
@@ -197,8 +203,8 @@ def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
             raise InvalidError(
                 f"{text!r}: {transport!r} is not supported (host/repository, oci:PATH, oci-archive:PATH, docker-archive:PATH are)"
             )
-    if text.startswith("docker://"):
-        text = text[len("docker://") :]
+    if text.startswith(_DOCKER):
+        text = text[len(_DOCKER) :]
     registry, slash, rest = text.partition("/")
     if text.startswith((".", "/", "~")) or (not slash and text.partition(":")[0].endswith(".tar")):
         raise InvalidError(f"not a reference to a registry: {text!r} (a layout on disk is written oci:PATH or oci:PATH:REF)")

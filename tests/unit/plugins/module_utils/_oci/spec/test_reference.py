@@ -141,6 +141,15 @@ def test_docker_archives(text: str, path: str, tag: t.Optional[str], digest: t.O
     assert parse(str(found)) == found
 
 
+@pytest.mark.parametrize("text", ["Oci:2/v", "docker://oci:2/v:1", "docker://oci-archive:5000/a/b", "docker://dir:1/v"])
+def test_a_host_that_is_called_as_a_transport(text: str) -> None:
+    """What is shown, and given back, means the same when it is read again."""
+    found = parse(text)
+    assert isinstance(found, RegistryReference) and str(found).startswith("docker://")
+    assert parse(str(found)) == found
+    assert not image_name(text).startswith("docker:")
+
+
 def test_a_docker_archives_name_said_apart() -> None:
     found = parse("docker-archive:/srv/a:b.tar", "alpine:3")
     assert found == LayoutReference("/srv/a:b.tar", "alpine:3", archive=True, docker=True)
