@@ -13,6 +13,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import (
     LayoutReference,
     RegistryReference,
+    image_name,
     parse,
 )
 
