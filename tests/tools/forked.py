@@ -50,6 +50,7 @@ def seal(writable: pathlib.Path) -> None:
 def run(work: t.Callable[[], int], seconds: float, folder: pathlib.Path) -> t.Optional[int]:
     """The result of ``work`` in a child, -N when signal N ended it, None when it took too long. It finds an empty TMPDIR."""
     temporary = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    temporary.chmod(0o755)  # a test becomes another user than root
     child = os.fork()
     if not child:
         _work(work, temporary)

@@ -22,6 +22,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import sys
 import typing as t
 
@@ -74,14 +75,25 @@ class Module:
         return sorted(random.Random(f"{seed} {self.file}").sample(found, sample), key=lambda mutant: mutant.number)
 
     def test_files(self) -> t.List[pathlib.Path]:
-        """Those of the same folder; of a file that is in no folder, those that are named after it."""
+        """Those of the same folder; of a file that is in no folder, those that are named after it. Where none of them imports it, those
+        of the modules that do, too."""
         own = pathlib.PurePath(self.file)
-        named = "test_*.py" if own.parent.name else f"test_{own.stem}*.py"
-        return sorted((UNITS / "module_utils" / "_oci" / own.parent).glob(named))
+        found = _test_files(own, whole_folder=bool(own.parent.name))
+        if not any(self._imported_by(path) for path in found):
+            users = [path.relative_to(LIBRARY) for path in sorted(LIBRARY.rglob("*.py")) if self._imported_by(path)]
+            found = sorted({*found, *(path for user in users for path in _test_files(user, whole_folder=bool(user.parent.name)))})
+        return found
+
+    def _imported_by(self, path: pathlib.Path) -> bool:
+        stem = re.escape(pathlib.PurePath(self.file).stem)
+        return re.search(rf"^ *from [\w.]*(\.{stem} import\b|\. ?import [^#]*\b{stem}\b)", path.read_text(), re.MULTILINE) is not None
 
     def tests(self, mutant: mutation.Mutant, tests: t.Sequence[Test], seconds: float) -> t.List[Test]:
-        """The tests to try, nearest first. Lines that no test reaches by itself are those of an import: all tests of the module."""
-        found = [test for test in tests if test.reaches(self.file, mutant.lines)] or [test for test in tests if self.file in test.lines]
+        """The tests to try, nearest first. Lines that no test reaches by itself are those of an import: all tests of the module,
+        and those that are named after it, which may look at nothing but a constant."""
+        found = [test for test in tests if test.reaches(self.file, mutant.lines)] or [
+            test for test in tests if self.file in test.lines or not self._distance(test)[0]
+        ]
         result: t.List[Test] = []
         for test in sorted(found, key=self._distance):
             seconds -= test.seconds
@@ -93,6 +105,10 @@ class Module:
     def _distance(self, test: Test) -> t.Tuple[bool, float]:
         path = pathlib.PurePath(test.name.partition("::")[0])
         return not path.stem.startswith(f"test_{pathlib.PurePath(self.file).stem}"), test.seconds
+
+
+def _test_files(module: pathlib.PurePath, whole_folder: bool) -> t.List[pathlib.Path]:
+    return sorted((UNITS / "module_utils" / "_oci" / module.parent).glob("test_*.py" if whole_folder else f"test_{module.stem}*.py"))
 
 
 def measured(files: t.Iterable[pathlib.Path]) -> t.List[Test]:

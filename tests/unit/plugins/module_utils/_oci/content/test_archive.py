@@ -292,6 +292,18 @@ def test_a_fifo_does_not_block(tmp_path: pathlib.Path) -> None:
         Archive(str(tmp_path / "image.tar")).resolve("v1")
 
 
+def test_the_folder_of_a_tar_is_made(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a" / "b" / "image.tar"
+    store(Archive(str(path)), ["v1"], BLOB)
+    assert Archive(str(path)).fetch_bytes(LAYER) == BLOB
+
+
+def test_a_blob_of_another_size_is_not_opened(path: pathlib.Path) -> None:
+    for size in (len(BLOB) - 1, len(BLOB) + 1):
+        with pytest.raises(InvalidError, match=f"has {len(BLOB)} bytes, its descriptor says {size}"):
+            Archive(str(path)).fetch(Descriptor(mediatype.OCI_LAYER, LAYER.digest, size))
+
+
 def test_an_absent_archive_is_said_so(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotFoundError, match="no such file"):
         Archive(str(tmp_path / "absent.tar")).resolve("v1")

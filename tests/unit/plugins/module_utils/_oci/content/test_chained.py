@@ -62,3 +62,9 @@ def test_the_error_while_reading_names_the_store(tmp_path: pathlib.Path) -> None
     layout.location = "source it"
     with pytest.raises(MismatchError, match="^source it: "):
         Chained([MemorySource(), layout]).fetch_bytes(LAYER)
+
+
+def test_reading_goes_on_in_the_store_that_has_it(tmp_path: pathlib.Path) -> None:
+    layout = Layout(str(tmp_path / "layout"))
+    store(layout, ["v1"], BLOB)
+    assert Chained([MemorySource(), layout])._open_at(LAYER, 7).read(10) == BLOB[7:17]

@@ -74,6 +74,20 @@ def test_little_content_may_be_all_zeros() -> None:
     assert sum(map(len, codec.inflated(io.BytesIO(packed), codec.GZIP, "the test"))) == 8 << 20
 
 
+def gzip_of_size(content: bytes, size: int) -> bytes:
+    """A name in the header makes it so long."""
+    plain = gzip.compress(content)
+    return plain[:3] + b"\x08" + plain[4:10] + b"n" * (size - len(plain) - 1) + b"\0" + plain[10:]
+
+
+def test_200_times_is_no_bomb_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_FREE", 0)
+    content = bytes(200_000)
+    assert b"".join(codec.inflated(io.BytesIO(gzip_of_size(content, 1000)), codec.GZIP, "the test")) == content
+    with pytest.raises(InvalidError, match="decompression bomb"):
+        list(codec.inflated(io.BytesIO(gzip_of_size(content + b"\0", 1000)), codec.GZIP, "the test"))
+
+
 def test_a_zstd_bomb_takes_little_memory() -> None:
     """Blocks of one repeated byte: 4 bytes for 128 KiB each. The pieces are what the library makes at once."""
     block = (0x20000 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"

@@ -31,7 +31,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath im
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import inflated
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked, locked_file
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source, VerifyingReader
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
     CancelledError,
@@ -40,6 +40,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     NotFoundError,
     StorageError,
 )
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource
 
 CONTENT = b"0123456789"
 DESC = Descriptor.of(CONTENT, "text/plain")
@@ -76,6 +77,15 @@ class TestVerifyingReader:
         with pytest.raises(MismatchError):
             VerifyingReader(DESC, io.BytesIO(CONTENT[::-1])).rewindable()
 
+    def test_behind_the_end_there_is_nothing(self) -> None:
+        reader = VerifyingReader(DESC, io.BytesIO(CONTENT))
+        assert b"".join(reader.chunks()) == CONTENT and reader.read() == b""
+        assert VerifyingReader(DESC, io.BytesIO(CONTENT)).read(0) == b""
+
+    def test_a_verified_reader_stays_at_its_end_when_its_file_is_rewound(self) -> None:
+        reader = VerifyingReader(DESC, io.BytesIO(CONTENT))
+        assert reader.rewindable() is not None and reader.read() == b""
+
     def test_it_can_be_stopped(self) -> None:
         reader = VerifyingReader(DESC, io.BytesIO(CONTENT))
         reader.stop = threading.Event()
@@ -94,6 +104,10 @@ class TestVerifyingReader:
 
         with pytest.raises(StorageError, match="source x: .*Input/output error"):
             VerifyingReader(DESC, Broken(), "source x").read(1)
+
+
+def test_a_source_without_names_has_none() -> None:
+    assert Source.names(MemorySource()) == []
 
 
 class TestBeneath:
@@ -382,6 +396,16 @@ class TestTar:
         with pytest.raises(InvalidError, match="limit 1048576 before one entry"):
             read_all(record * 1000 + encoded([tar.Entry("a")]))
 
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_headers_of_one_entry_have_a_mebibyte(self, more: int) -> None:
+        body = b"n" * ((1 << 20) + more)
+        content = gnu_header("x", len(body), tarfile.GNUTYPE_LONGNAME) + body + bytes(tar.padding(len(body))) + encoded([tar.Entry("a")])
+        if more:
+            with pytest.raises(InvalidError, match="extended header of 1048577 bytes"):
+                read_all(content)
+        else:
+            assert [entry.name for entry, _content in read_all(content)] == [body.decode()]
+
     def test_global_headers_are_small(self) -> None:
         for size, fits in ((1000, True), (20_000, False)):
             body = tar._pax_record("comment", "c" * size)
@@ -438,8 +462,9 @@ class TestTar:
         assert len(read_all(encoded([tar.Entry("a", size=512)])[: -len(tar.END)])) == 1
 
 
-def gnu_header(name: str, size: int) -> bytes:
+def gnu_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     info = tarfile.TarInfo(name)
+    info.type = kind
     info.size = size
     return info.tobuf(tarfile.GNU_FORMAT)
 

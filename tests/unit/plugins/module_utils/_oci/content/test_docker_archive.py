@@ -255,3 +255,13 @@ def test_errors_say_which_image(path: pathlib.Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         source.resolve(None)
     assert str(caught.value) == "source docker-archive:saved.tar, image @0: no gone in the tar"
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, ""), (11, " and 1 more"), (13, " and 3 more")])
+def test_ten_names_are_shown_and_the_others_counted(tmp_path: pathlib.Path, count: int, more: str) -> None:
+    names = [f"n{number:02}:1" for number in range(count)]
+    source = TarSource(str(write_saved(tmp_path / "saved.tar", saved_image(layer_tar("one"), tags=names))))
+    with pytest.raises(NotFoundError) as caught:
+        source.resolve("absent:1")
+    shown = ", ".join(f"docker.io/library/{name}" for name in names[:10])
+    assert str(caught.value).endswith(f"(it has {shown}{more})")

@@ -119,6 +119,13 @@ def starts(content: bytes) -> t.Iterator[int]:
         start += block.size
 
 
+def test_blocks_have_half_a_mebibyte_to_a_whole_one() -> None:
+    """Other bounds would make other layers of the same content."""
+    header = next(block for block in (members(count=1, size=size)[:512] for size in range(1, 1000)) if zlib.crc32(block) % 8 == 0)
+    for place, end in (((512 << 10) - 512, 1 << 20), (512 << 10, 512 << 10), (1 << 20, 1 << 20), (1025 << 10, 1 << 20)):
+        assert gzip_blocks.end_of_block(bytes(place) + header + bytes(1 << 20)) == end
+
+
 def test_what_cannot_be_compressed_is_stored() -> None:
     content = CONTENTS["random"]
     assert len(content) < len(packed(content)[0]) < len(content) * 1.001

@@ -9,8 +9,10 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import TEMP_PREFIX
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError
@@ -103,6 +105,24 @@ def test_untag_sweeps_what_a_killed_one_left(path: pathlib.Path) -> None:
     Layout(str(path)).untag("v2")
     assert sorted(os.listdir(path)) == ["blobs", "index.json", "oci-layout"]
     assert Layout(str(path)).index.names == ["v1"]
+
+
+def test_what_a_killed_one_left_is_gone_before_content_comes(path: pathlib.Path) -> None:
+    (path / f"{TEMP_PREFIX}dead").write_bytes(BLOB)
+    layout = Layout(str(path))
+    with layout.receiving(Incoming(layout.resolve("v1"))):
+        assert not (path / f"{TEMP_PREFIX}dead").exists(), "its room may be needed"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_index_has_4_mebibytes(path: pathlib.Path, more: int) -> None:
+    content = (path / "index.json").read_bytes()
+    (path / "index.json").write_bytes(content[:-1] + b" " * ((4 << 20) + more - len(content)) + content[-1:])
+    if more:
+        with pytest.raises(InvalidError, match="more than the limit of 4194304"):
+            Layout(str(path)).resolve("v1")
+    else:
+        assert Layout(str(path)).fetch_bytes(LAYER) == BLOB and Layout(str(path)).index.names == ["v1"]
 
 
 def put_instead(place: pathlib.Path, kind: str, target: pathlib.Path) -> None:

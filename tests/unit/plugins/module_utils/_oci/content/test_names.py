@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.names import CONTAINERD_NAME, LayoutIndex
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype, strictjson
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import REF_NAME, Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import BLOB, store
 
 A = Descriptor.of(b"a", mediatype.OCI_MANIFEST)
 B = Descriptor.of(b"b", mediatype.OCI_INDEX)
@@ -112,3 +116,30 @@ def test_tagging_what_is_tagged_is_the_same_object() -> None:
 def test_names_that_must_not_be_written(reference: str) -> None:
     with pytest.raises(InvalidError):
         LayoutIndex().tagged(A, [reference])
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, ""), (11, " and 1 more"), (13, " and 3 more")])
+def test_ten_names_are_shown_and_the_others_counted(count: int, more: str) -> None:
+    names = [f"n{number:02}" for number in range(count)]
+    shown = str(index(*(entry(A, name) for name in names)).not_found("absent"))
+    assert shown.endswith(f"(it has {', '.join(names[:10])}{more})")
+
+
+def test_what_many_indexes_list_is_read_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 levels that list the next one twice each: 4096 ways to the last."""
+    layout = Layout(str(tmp_path / "layout"))
+    last = store(layout, ["v1"], BLOB)
+    below = last
+    for _level in range(12):
+        manifests = [below.to_json(), {**below.to_json(), "annotations": {"a": "b"}}]
+        content = strictjson.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": manifests})
+        below = Descriptor.of(content, mediatype.OCI_INDEX)
+        with layout.receiving(Incoming(below, ("deep",), (below,))):
+            layout.tag(below, content, ["deep"])
+    layout.untag("v1")
+    read: t.List[Descriptor] = []
+    fetch = Layout.fetch_bytes
+    monkeypatch.setattr(Layout, "fetch_bytes", lambda self, desc: read.append(desc) or fetch(self, desc))  # type: ignore[func-returns-value]
+    found = [desc.digest for desc in Layout(str(tmp_path / "layout")).under(below)]
+    assert len(found) == len(set(found)) == 12 + 3, "the indexes, the manifest, its config and its layer"
+    assert len(read) == 13

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import sharing
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import folder
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -79,6 +80,16 @@ class TestLinks:
         target = Layout(str(tmp_path / "target"))
         copied(source, target)
         assert blob(target).stat().st_nlink == 1 and blob(target).stat().st_uid == 0
+
+    @pytest.mark.parametrize(("mode", "shared"), [(0o644, True), (0o664, False), (0o646, False)])
+    def test_what_others_may_write_is_not_shared_although_it_would_get_that_mode(
+        self, mode: int, shared: bool, source: Layout, tmp_path: pathlib.Path
+    ) -> None:
+        (tmp_path / "target").mkdir()
+        blob(source).chmod(mode)
+        with folder(str(blob(source).parent)) as origin, folder(str(tmp_path / "target")) as target, open(blob(source), "rb") as file:
+            assert sharing.share(file.fileno(), origin, LAYER.digest.encoded, target, target, mode) is shared
+        assert (tmp_path / "target" / LAYER.digest.encoded).exists() is shared
 
     @pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])
     def test_where_the_system_refuses_it_is_copied(

@@ -128,6 +128,14 @@ def test_an_image_that_only_manifest_json_has_counts(path: pathlib.Path) -> None
     assert TarSource(str(path)).resolve("@1") == TarSource(str(path), docker=True).resolve("@1")
 
 
+def test_content_of_either_side_exists(path: pathlib.Path) -> None:
+    source = Containerd().write(path, Containerd.root, without=[Containerd.image])
+    made = manifest.parse(source.resolve("alpine:3"), source.fetch_bytes(source.resolve("alpine:3")))
+    for desc in (Containerd.root, source.resolve("alpine:3"), *made.layers):
+        assert source.exists(desc) is True
+    assert source.exists(OTHER) is False
+
+
 def test_links_are_for_docker_save_only(path: pathlib.Path) -> None:
     entry, files = saved_image(LAYER)
     real = entry["Layers"][0]

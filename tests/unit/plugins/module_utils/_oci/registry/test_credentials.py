@@ -7,6 +7,9 @@ import base64
 import json
 import os
 import pathlib
+import signal
+import subprocess
+import time
 import typing as t
 
 import pytest
@@ -175,6 +178,17 @@ class TestEntries:
             look()
         assert "needle" not in str(caught.value)
 
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_a_file_has_a_mebibyte(self, home: pathlib.Path, more: int) -> None:
+        path = write(home / ".docker" / "config.json", auths={APP.registry: entry()})
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b" " * ((1 << 20) + more - len(content)) + content[-1:])
+        if more:
+            with pytest.raises(InvalidError, match="config.json"):
+                look()
+        else:
+            assert look() == Credential("user", "pass:word")
+
     def test_a_registrytoken_is_one_word(self, home: pathlib.Path) -> None:
         """It goes into a header as it is: a line break in it would be a header of its own."""
         for token in ("needle\nX-Header: needle", "needle\r\nX-Header: needle", "needle needle", "needl\u00e9"):
@@ -238,6 +252,33 @@ class TestHelpers:
         write(home / ".docker" / "config.json", credsStore="fake")
         with pytest.raises(InvalidError, match="gave no answer"):
             look()
+
+    def test_one_that_has_answered_and_does_not_end_is_given_up(
+        self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_helper(tmp_path, monkeypatch, "fake", f"{self.ANSWER}; exec sleep 30 >&-")
+        monkeypatch.setattr(helper, "_SECONDS", 0.5)
+        write(home / ".docker" / "config.json", credsStore="fake")
+        start = time.monotonic()
+        with pytest.raises(InvalidError, match="gave no answer"):
+            look()
+        assert time.monotonic() - start < 10
+
+    def test_one_that_is_ended_leaves_no_zombie(self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        started: t.List[subprocess.Popen[bytes]] = []
+
+        class Noted(subprocess.Popen):  # type: ignore[type-arg]
+            def __init__(self, *args: t.Any, **options: t.Any) -> None:
+                super().__init__(*args, **options)
+                started.append(self)
+
+        monkeypatch.setattr(subprocess, "Popen", Noted)
+        monkeypatch.setattr(helper, "_SECONDS", 0.2)
+        make_helper(tmp_path, monkeypatch, "fake", "exec sleep 30")
+        write(home / ".docker" / "config.json", credsStore="fake")
+        with pytest.raises(InvalidError, match="gave no answer"):
+            look()
+        assert [process.returncode for process in started] == [-signal.SIGKILL]
 
     def test_what_a_hanging_helper_started_is_ended_with_it(
         self, home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import resource
@@ -15,6 +16,7 @@ import traceback
 import typing as t
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.attributes import Attributes, give, xattrs_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import Deflater
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.entries import Policy
@@ -532,3 +534,28 @@ def test_no_room_for_a_layer(rootfs: Rootfs, source: MemorySource) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not rootfs.path.exists()
     assert rootfs.unpack(root).changed
+
+
+def test_an_error_of_extended_attributes_is_none_of_a_file_system_without_them(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(number: int) -> t.Callable[..., bytes]:
+        def call(*_args: object) -> bytes:
+            raise OSError(number, os.strerror(number))
+
+        return call
+
+    wanted = Attributes(mode=0o600, xattrs=(("user.name", b"value"),))
+    with open(tmp_path / "file", "wb") as file:
+        monkeypatch.setattr(os, "setxattr", fail(errno.ENOTSUP))
+        give(file.fileno(), wanted)
+        monkeypatch.setattr(os, "getxattr", fail(errno.ENOTSUP))
+        assert xattrs_of(file.fileno(), ["user.name"]) is None
+        monkeypatch.setattr(os, "getxattr", fail(errno.ENODATA))
+        assert xattrs_of(file.fileno(), ["user.name"]) == ()
+        monkeypatch.setattr(os, "setxattr", fail(errno.ENOSPC))
+        monkeypatch.setattr(os, "getxattr", fail(errno.EIO))
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            give(file.fileno(), wanted)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            xattrs_of(file.fileno(), ["user.name"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 """digest, descriptor, manifest, strictjson, platform, timestamp, errors: what other tools wrote is read, what is wrong is refused."""
 
 import base64
+import dataclasses
 import json
 import pathlib
 import time
@@ -305,10 +306,24 @@ def test_no_platforms(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, epoch", [("0", 0), ("1795467060", 1795467060), ("2026-11-23T20:51:00Z", 1795467060), ("2026-11-23T21:51:00+01:00", 1795467060)]
+    "text, epoch",
+    [
+        ("0", 0),
+        ("1795467060", 1795467060),
+        ("2026-11-23T20:51:00Z", 1795467060),
+        ("2026-11-23T20:51:00z", 1795467060),
+        ("2026-11-23T21:51:00+01:00", 1795467060),
+    ],
 )
 def test_timestamps(text: str, epoch: int) -> None:
     assert Timestamp.parse(text, "created").epoch == epoch
+
+
+def test_a_time_is_the_same_wherever_it_is_used() -> None:
+    time = Timestamp.parse("0", "created")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        time.epoch = 1  # type: ignore[misc]
+    assert {time, Timestamp(0)} == {time}
 
 
 @pytest.mark.parametrize("text", ["", "-1", "now", "2026-11-23", "2026-11-23T20:51:00", "99999999999999", "253402300800", "1.5", "\u0661"])

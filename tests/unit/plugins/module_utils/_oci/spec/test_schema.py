@@ -131,6 +131,6 @@ def test_the_error_says_what_and_where() -> None:
 
 
 def test_without_jsonschema_or_a_schema_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not schema.validate(mediatype.DOCKER_MANIFEST, b"{}", "it")
+    assert schema.validate(mediatype.DOCKER_MANIFEST, b"{}", "it") is False
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    assert not schema.validate(mediatype.OCI_CONFIG, b"{}", "it")
+    assert schema.validate(mediatype.OCI_CONFIG, b"{}", "it") is False
