@@ -236,7 +236,7 @@ def _mountable(src: Fetcher, planner: Planner, missing: t.Iterable[Descriptor]) 
     if not dst.remote and not planner.options.hardlinks:
         return frozenset()
     blobs = [desc for desc in missing if not mediatype.is_manifest(desc.media_type)]
-    return frozenset(desc.digest for desc in blobs if dst.mountable(src.origin(desc)))
+    return frozenset(desc.digest for desc in blobs if dst.mountable(desc, src.origin(desc)))
 
 
 def apply_copy(plan: CopyPlan, src: Fetcher, dst: Target, concurrency: int = DEFAULT_CONCURRENCY, unmoved: bool = False) -> Outcome:

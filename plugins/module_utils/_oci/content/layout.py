@@ -125,13 +125,18 @@ class Layout(IndexedStore):
         with folder(self.path) as root, folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
             return give_name(descriptor, blobs, desc.digest.encoded, default_mode())
 
-    def mountable(self, source: Fetcher) -> bool:
-        """From another layout folder on the same file system."""
+    def mountable(self, desc: Descriptor, source: Fetcher) -> bool:
+        """From another layout folder on the same file system, when nobody but us can write to the blob there."""
         if not isinstance(source, Layout):
             return False
-        from .sharing import same_file_system
+        from .sharing import is_shareable, same_file_system
 
-        return same_file_system(source.path, nearest(self.path))
+        if not same_file_system(source.path, nearest(self.path)):
+            return False
+        with contextlib.suppress(NotFoundError), source.blob_folder(desc) as blobs:
+            found = stat_beneath(blobs, desc.digest.encoded)
+            return found is not None and is_shareable(found, default_mode())
+        return False
 
     def mount(self, desc: Descriptor, source: Fetcher) -> bool:
         """Verified first, like all that gets a name here."""

@@ -42,6 +42,13 @@ def same_file_system(one: str, other: str) -> bool:
         return False
 
 
+def is_shareable(found: os.stat_result, mode: int) -> bool:
+    """A file of our own that nobody else can write to, with the permission bits that it is to have."""
+    return (
+        stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022 and stat.S_IMODE(found.st_mode) == mode
+    )
+
+
 def share(descriptor: int, origin: int, name: str, root: int, folder_fd: int, mode: int) -> bool:
     """Have the file ``name`` of the folder ``origin``, open as ``descriptor``, in the folder ``folder_fd`` too; whole or not at all.
 
@@ -49,14 +56,13 @@ def share(descriptor: int, origin: int, name: str, root: int, folder_fd: int, mo
     has to be copied. Raises OSError.
     """
     found = os.fstat(descriptor)
-    private = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-    if not private:
+    if not is_shareable(found, mode):
         return False
     # Whoever wrote it may not have synced it.
     os.fsync(descriptor)
     if _cloned(descriptor, root, folder_fd, name, mode):
         return True
-    return stat.S_IMODE(found.st_mode) == mode and _linked(found, origin, name, root, folder_fd)
+    return _linked(found, origin, name, root, folder_fd)
 
 
 def _cloned(descriptor: int, root: int, folder_fd: int, name: str, mode: int) -> bool:

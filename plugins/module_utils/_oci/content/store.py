@@ -356,8 +356,8 @@ class Target(Source):
         with located(self.location), storage_errors("removing names"):
             self._untag(references)
 
-    def mountable(self, source: Fetcher) -> bool:
-        """True when this store can take blobs over from ``source`` without a transfer: two repositories of one registry, two
+    def mountable(self, desc: Descriptor, source: Fetcher) -> bool:
+        """True when this store can take the blob over from ``source`` without a transfer: two repositories of one registry, two
         layout folders on one file system."""
         return False
 

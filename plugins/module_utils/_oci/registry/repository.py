@@ -124,11 +124,11 @@ class Repository(Target):
                 raise self._error(response, doing)
             response.finish()
 
-    def mountable(self, source: Fetcher) -> bool:
+    def mountable(self, desc: Descriptor, source: Fetcher) -> bool:
         return isinstance(source, Repository) and source._client is self._client
 
     def mount(self, desc: Descriptor, source: Fetcher) -> bool:
-        if not isinstance(source, Repository) or not self.mountable(source):
+        if not isinstance(source, Repository) or not self.mountable(desc, source):
             return False
         origin = source.reference.repository
         if origin == self.reference.repository:

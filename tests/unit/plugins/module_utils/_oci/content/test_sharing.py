@@ -71,8 +71,8 @@ class TestLinks:
     def test_a_file_that_others_may_write_or_of_another_mode_is_copied(self, mode: int, source: Layout, tmp_path: pathlib.Path) -> None:
         blob(source).chmod(mode)
         target = Layout(str(tmp_path / "target"))
-        _plan, outcome = copied(source, target)
-        assert LAYER.digest not in outcome.mounted and blob(target).stat().st_nlink == 1
+        plan, outcome = copied(source, target)
+        assert LAYER.digest not in plan.mounted and LAYER.digest not in outcome.mounted and blob(target).stat().st_nlink == 1
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
     def test_the_file_of_somebody_else_is_copied(self, source: Layout, tmp_path: pathlib.Path) -> None:
@@ -169,9 +169,9 @@ def test_a_broken_disk_is_an_error(source: Layout, tmp_path: pathlib.Path, monke
 
 def test_only_from_a_layout_folder_on_the_same_file_system(source: Layout, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = Layout(str(tmp_path / "target"))
-    assert target.mountable(source) and not target.mountable(Archive(str(tmp_path / "a.tar")))
+    assert target.mountable(LAYER, source) and not target.mountable(LAYER, Archive(str(tmp_path / "a.tar")))
     assert not target.mount(LAYER, Archive(str(tmp_path / "a.tar")))
     assert not sharing.same_file_system(source.path, str(tmp_path / "absent"))
     assert not sharing.same_file_system(source.path, "/proc")
     monkeypatch.setattr(sharing, "same_file_system", lambda one, other: False)
-    assert not target.mountable(source)
+    assert not target.mountable(LAYER, source)

@@ -302,7 +302,7 @@ class TestManifests:
 class TestMount:
     def test_takes_a_blob_over(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         source, target = harness.repository(), harness.repository("other/copy")
-        assert target.mountable(source)
+        assert target.mountable(LAYER, source)
         assert target.mount(LAYER, source)
         assert [(one.method, one.path) for one in registry.seen] == [
             ("POST", f"/v2/other/copy/blobs/uploads/?mount={LAYER.digest}&from=team/app")
@@ -319,7 +319,7 @@ class TestMount:
         assert not harness.repository("other/copy").mount(LAYER, harness.repository())
 
     def test_not_from_another_registry(self, registry: fake.FakeRegistry, harness: fake.Harness) -> None:
-        assert not harness.repository().mountable(fake.Harness(registry).repository())
+        assert not harness.repository().mountable(LAYER, fake.Harness(registry).repository())
 
     def test_from_itself_is_a_look(self, registry: fake.FakeRegistry, harness: fake.Harness, stored: Descriptor) -> None:
         assert harness.repository().mount(LAYER, harness.repository())
@@ -390,8 +390,8 @@ def test_repositories_of_one_registry_share_their_connections(registry: fake.Fak
     one = open_repository(reference, RegistryOptions(**options), str)
     same = open_repository(RegistryReference(registry.host, "other/copy"), RegistryOptions(**options), str)
     other = open_repository(reference, RegistryOptions(plain_http=True, username="someone", password="secret"), str)
-    assert one.mountable(same)
-    assert not one.mountable(other)
+    assert one.mountable(LAYER, same)
+    assert not one.mountable(LAYER, other)
     assert not registry.seen
 
 
