@@ -20,6 +20,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import pools, transport
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.pools import MissingRequests
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -394,3 +395,66 @@ def test_connections_are_kept(registry: fake.FakeRegistry) -> None:
         repository.resolve("v1")
         repository.fetch_bytes(LAYER)
     assert len(ports) == 1
+
+
+class _Raw:
+    """An answer of a urllib3 that wraps what it reads from otherwise than those we know."""
+
+    status, reason = 200, "OK"
+
+    def __init__(self, content: bytes, error: t.Optional[Exception] = None) -> None:
+        self.headers = {"Content-Length": str(len(content))}
+        self._content = io.BytesIO(content)
+        self._error = error
+        self.released = False
+
+    def read(self, size: int, decode_content: bool) -> bytes:
+        if self._error is not None:
+            raise self._error
+        return self._content.read(size)
+
+    def release_conn(self) -> None:
+        self.released = True
+
+
+def _response(raw: _Raw) -> transport.Response:
+    request = transport.Request("GET", "http://registry.example.com/v2/")
+    return transport.Response(raw, request, (OSError,), lambda error, url: transport.Interrupted(f"{url}: {error}"))
+
+
+def test_an_answer_that_only_urllib3_can_read() -> None:
+    raw = _Raw(b"content")
+    response, buffer = _response(raw), bytearray(10)
+    assert response.read(3) == b"con"
+    assert response.readinto(memoryview(buffer)) == 4 and buffer[:4] == b"tent"
+    response.finish()
+    assert raw.released
+
+
+def test_an_answer_that_ends_too_soon() -> None:
+    raw = _Raw(b"content")
+    raw.headers["Content-Length"] = "8"
+    response = _response(raw)
+    assert response.read(100) == b"content"
+    with pytest.raises(transport.Interrupted, match="after 7 of 8 bytes"):
+        response.readinto(memoryview(bytearray(1)))
+
+
+def test_an_error_while_reading_is_one_of_the_connection() -> None:
+    with pytest.raises(transport.Interrupted, match="gone"):
+        _response(_Raw(b"content", OSError("gone"))).read(1)
+
+
+class TestProxies:
+    def test_socks_without_its_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)
+        with pytest.raises(TransportError, match="needs the Python library PySocks"):
+            pools.open_pool(("http", "registry.example.com", 80), None, 1, "socks5://proxy:1080")
+
+    def test_an_unknown_kind(self) -> None:
+        with pytest.raises(TransportError, match="ftp is none of http, https and socks"):
+            pools.open_pool(("http", "registry.example.com", 80), None, 1, "ftp://user:secret@proxy")
+
+    def test_a_login(self) -> None:
+        pool = pools.open_pool(("http", "registry.example.com", 80), None, 1, "http://user:pass%20word@proxy:3128")
+        assert pool.proxy.host == "proxy" and pool.proxy_headers == {"proxy-authorization": "Basic dXNlcjpwYXNzIHdvcmQ="}
