@@ -268,7 +268,9 @@ def _root_cause(error: BaseException) -> BaseException:
     seen: t.Set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))
-        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        # What an error was raised "from None" of has nothing to do with it, as in urllib3 1.
+        context = None if error.__suppress_context__ else error.__context__
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, context]
         inner = [item for item in wrapped if isinstance(item, BaseException)]
         if not inner:
             return error
