@@ -11,7 +11,10 @@ import pathlib
 import statistics
 import typing as t
 
+OURS, PEER, REFERENCE = "ours", "peer", "reference"
+TIME, MEMORY, REQUESTS, PROCESSOR = "time", "memory", "requests", "processor"
 HEADER = ("work", "contender", "median s", "min", "max", "CPU s", "peak MiB", "requests")
+GOALS_HEADER = ("goal", "limit", "value", "")
 
 
 class Dishonest(Exception):
@@ -20,11 +23,11 @@ class Dishonest(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One run of one contender. ``ours``: it is not a peer; ``requests``: None where they are not known."""
+    """One run of one contender. ``kind``: OURS, PEER, or REFERENCE, which bounds what can be reached; ``requests``: None: not known."""
 
     work: str
     contender: str
-    ours: bool
+    kind: str
     seconds: float
     cpu: float
     peak_mib: float
@@ -33,11 +36,27 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """``limit``: of the median of ``contender`` over that of the best peer."""
+    """What the runs of ``contender`` are to stay within.
+
+    ``what``: TIME: its median over that of ``against`` (none: the best peer); MEMORY and PROCESSOR: its peak in MiB or median of
+    milliseconds, less those of ``against``; REQUESTS: the most of a run.
+    """
 
     work: str
     contender: str
     limit: float
+    what: str = TIME
+    against: t.Optional[str] = None
+
+    def __str__(self) -> str:
+        against = self.against or "best peer"
+        said = {
+            TIME: f"time / {against}",
+            MEMORY: f"peak memory in MiB less that of {against}",
+            PROCESSOR: f"processor time in ms less that of {against}",
+            REQUESTS: "requests",
+        }
+        return f"{self.work}: {self.contender}: {said[self.what]}"
 
 
 def check(wanted: str, found: t.Optional[str], moved: int, least: int) -> None:
@@ -54,59 +73,94 @@ def order(contenders: t.Sequence[str], run: int) -> t.List[str]:
     return [*contenders[start:], *contenders[:start]]
 
 
-def ratio(records: t.Sequence[Record], goal: Goal) -> t.Optional[float]:
-    """None without runs of the contender, or of a peer."""
-    medians = {
-        (contender, ours): statistics.median(record.seconds for record in group) for (contender, ours), group in _of(records, goal.work)
-    }
-    mine, peers = medians.get((goal.contender, True)), [seconds for (_name, ours), seconds in medians.items() if not ours]
-    return mine / min(peers) if mine is not None and peers else None
+def value(records: t.Sequence[Record], goal: Goal) -> t.Optional[float]:
+    """None where the contender, or what it is measured against, has no run."""
+    mine = _runs(records, goal.work, goal.contender)
+    if goal.what == REQUESTS:
+        known = [record.requests for record in mine if record.requests is not None]
+        return max(known) if known else None
+    others = [_runs(records, goal.work, goal.against)] if goal.against else _peers(records, goal.work)
+    others = [runs for runs in others if runs]
+    if not mine or not others:
+        return None
+    if goal.what == TIME:
+        return _seconds(mine) / min(map(_seconds, others))
+    if goal.what == MEMORY:
+        return _peak(mine) - min(map(_peak, others))
+    return 1000 * (_processor(mine) - min(map(_processor, others)))
 
 
-def _of(records: t.Sequence[Record], work: str) -> t.List[t.Tuple[t.Tuple[str, bool], t.List[Record]]]:
-    groups: t.Dict[t.Tuple[str, bool], t.List[Record]] = {}
-    for record in records:
-        if record.work == work:
-            groups.setdefault((record.contender, record.ours), []).append(record)
-    return list(groups.items())
+def _seconds(runs: t.Sequence[Record]) -> float:
+    return statistics.median(record.seconds for record in runs)
+
+
+def _processor(runs: t.Sequence[Record]) -> float:
+    return statistics.median(record.cpu for record in runs)
+
+
+def _peak(runs: t.Sequence[Record]) -> float:
+    return max(record.peak_mib for record in runs)
+
+
+def _runs(records: t.Sequence[Record], work: str, contender: t.Optional[str]) -> t.List[Record]:
+    return [record for record in records if (record.work, record.contender) == (work, contender)]
+
+
+def _peers(records: t.Sequence[Record], work: str) -> t.List[t.List[Record]]:
+    names = dict.fromkeys(record.contender for record in records if record.work == work and record.kind == PEER)
+    return [_runs(records, work, name) for name in names]
 
 
 def rows(records: t.Sequence[Record]) -> t.List[t.Tuple[str, ...]]:
+    """The cells of HEADER for each contender of each work, in the order of their first runs."""
+    return [_row(_runs(records, work, contender)) for work, contender in dict.fromkeys((one.work, one.contender) for one in records)]
+
+
+def _row(runs: t.Sequence[Record]) -> t.Tuple[str, ...]:
+    seconds = [record.seconds for record in runs]
+    asked = sorted({record.requests for record in runs if record.requests is not None})
+    return (
+        runs[0].work,
+        runs[0].contender,
+        *(f"{number:.3f}" for number in (_seconds(runs), min(seconds), max(seconds))),
+        f"{_processor(runs):.2f}",
+        f"{_peak(runs):.1f}",
+        "/".join(map(str, asked)) or "-",
+    )
+
+
+def verdicts(records: t.Sequence[Record], goals: t.Sequence[Goal]) -> t.List[t.Tuple[str, str, str, str]]:
+    """For each goal: what it is of, its limit, the value, whether it is met; one that could not be measured is said."""
     found = []
-    for work in dict.fromkeys(record.work for record in records):
-        for (contender, _ours), group in _of(records, work):
-            seconds = [record.seconds for record in group]
-            asked = {record.requests for record in group}
-            found.append(
-                (
-                    work,
-                    contender,
-                    *(f"{value:.3f}" for value in (statistics.median(seconds), min(seconds), max(seconds))),
-                    f"{statistics.median(record.cpu for record in group):.2f}",
-                    f"{max(record.peak_mib for record in group):.1f}",
-                    "/".join("-" if count is None else str(count) for count in sorted(asked, key=lambda count: count or 0)),
-                )
-            )
+    for goal in goals:
+        got = value(records, goal)
+        said = ("-", "not measured") if got is None else (f"{got:.2f}", "met" if got <= goal.limit else "missed")
+        found.append((str(goal), f"{goal.limit:g}", *said))
     return found
 
 
-def verdicts(records: t.Sequence[Record], goals: t.Sequence[Goal]) -> t.List[str]:
-    """A line for each goal; one that could not be measured is said."""
-    lines = []
-    for goal in goals:
-        value = ratio(records, goal)
-        said = "not measured" if value is None else f"{value:.2f}, {'met' if value <= goal.limit else 'missed'}"
-        lines.append(f"{goal.work}: {goal.contender} / best peer, goal {goal.limit}: {said}")
-    return lines
-
-
-def table(records: t.Sequence[Record]) -> str:
-    lines = [HEADER, *rows(records)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+def table(header: t.Sequence[str], cells: t.Sequence[t.Sequence[str]]) -> str:
+    """In columns, for a terminal."""
+    lines = [header, *cells]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def write(path: pathlib.Path, records: t.Sequence[Record], facts: t.Mapping[str, t.Any]) -> None:
-    """All runs, and ``facts`` on the machine and the peers."""
-    document = {"facts": dict(facts), "runs": [dataclasses.asdict(record) for record in records]}
+def markdown(header: t.Sequence[str], cells: t.Sequence[t.Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *cells])
+
+
+def write(path: pathlib.Path, records: t.Sequence[Record], goals: t.Sequence[Goal], facts: t.Mapping[str, t.Any]) -> None:
+    """All runs and goals, and ``facts`` on the machine and the peers."""
+    document = {
+        "facts": dict(facts),
+        "goals": [dataclasses.asdict(goal) for goal in goals],
+        "runs": [dataclasses.asdict(record) for record in records],
+    }
     path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def read(path: pathlib.Path) -> t.Tuple[t.List[Record], t.List[Goal], t.Dict[str, t.Any]]:
+    """What ``write`` wrote."""
+    document = json.loads(path.read_text())
+    return [Record(**run) for run in document["runs"]], [Goal(**goal) for goal in document["goals"]], document["facts"]

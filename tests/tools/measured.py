@@ -56,7 +56,9 @@ def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str]
         timer = threading.Timer(limit, expire)
         timer.start()
         try:
-            peak = _peak_until_end(process.pid)
+            with _Peak(process.pid) as peak:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                seconds = time.monotonic() - start
             _pid, status, usage = os.wait4(process.pid, 0)
         finally:
             timer.cancel()
@@ -64,17 +66,32 @@ def run(command: t.Sequence[str], limit: float, environment: t.Mapping[str, str]
         output.seek(0)
         text = output.read(8 * 1024 * 1024).decode("utf-8", "surrogateescape")
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(process.returncode == 0, text, time.monotonic() - start, peak, expired.is_set(), cpu)
+    return Run(process.returncode == 0, text, seconds, peak.mib, expired.is_set(), cpu)
 
 
-def _peak_until_end(pid: int) -> float:
-    """The peak of its resident memory in MiB, looked at until the process has ended, which is left to be waited for.
+class _Peak:
+    """The peak of a process's resident memory in MiB, looked at from a thread until the block ends: the process is not waited for then.
 
     What the system counts for a process begins with the memory of the one that started it, and that is a test's.
     """
-    peak = 0
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        found = _PEAK.search(pathlib.Path(f"/proc/{pid}/status").read_text())
-        peak = max(peak, int(found.group(1)) if found else 0)
-        time.sleep(_LOOK)
-    return peak / 1024
+
+    def __init__(self, pid: int) -> None:
+        self.mib = 0.0
+        self._status = pathlib.Path(f"/proc/{pid}/status")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while True:
+            found = _PEAK.search(self._status.read_text())
+            self.mib = max(self.mib, int(found.group(1)) / 1024 if found else 0.0)
+            if self._ended.wait(_LOOK):
+                return

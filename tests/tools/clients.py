@@ -79,7 +79,7 @@ class Client(abc.ABC):
         config.write_text(json.dumps({"auths": auths}))
         config.chmod(0o600)
 
-    def _environment(self) -> t.Dict[str, str]:
+    def environment(self) -> t.Dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
             kept.pop(name, None)
@@ -88,7 +88,7 @@ class Client(abc.ABC):
         return {**kept, "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker"), **self.access.environment}
 
     def _run(self, *command: str, stdin: str = "", cwd: t.Optional[str] = None) -> Run:
-        return run(command, self.limit, self._environment(), stdin, cwd)
+        return run(command, self.limit, self.environment(), stdin, cwd)
 
 
 class Ours(Client):
@@ -143,6 +143,10 @@ class Oras(Client):
             return None
         options = [*self._side("from-", source), *self._side("to-", destination)]
         return self._run(*self._program, "cp", *options, _joined(source), _joined(destination))
+
+    def backup(self, source: Place, path: str) -> Run:
+        """From a registry into a layout tar, which ``cp`` does not write."""
+        return self._run(*self._program, "backup", *self._side("", source), "--output", path, _joined(source))
 
     def pull(self, source: Place, folder: str) -> Run:
         return self._run(*self._program, "pull", *self._side("", source), "-o", folder, _joined(source))

@@ -1,0 +1,75 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Side by side with oras, crane, skopeo, umoci and buildx (``make bench``): one table, and JSON of all runs.
+
+    bench.py RESULTS.json [WORK ...]    the numbers of the works, or growth, limit, concurrency; none: all
+
+LADING_BENCH_RUNS (5), LADING_BENCH_SCALE (1: of sizes and counts) and LADING_BENCH_DIR (where it works) change how. Exits 1 when a run
+has not done its work; a goal that is missed is said, and no failure.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import typing as t
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent / "tools")]
+
+import figures  # noqa: E402
+import peers  # noqa: E402
+from registry_server import Registry  # noqa: E402
+from stage import Stage  # noqa: E402
+from transfers import concurrency, transfers  # noqa: E402
+from work import Work, measure  # noqa: E402
+
+
+def works(stage: Stage) -> t.List[Work]:
+    return [*transfers(stage), *concurrency(stage)]
+
+
+def chosen(all_works: t.Sequence[Work], words: t.Sequence[str]) -> t.List[Work]:
+    """Raises ValueError for a word that is no work's."""
+    numbers = list(dict.fromkeys(work.number for work in all_works))
+    unknown = sorted(set(words) - set(numbers))
+    if unknown:
+        raise ValueError(f"no work is called {' or '.join(unknown)}: there are {' '.join(numbers)}")
+    return [work for work in all_works if not words or work.number in words]
+
+
+def facts(scale: float, runs: int) -> t.Dict[str, t.Any]:
+    """What the figures belong to."""
+    found: t.Dict[str, t.Any] = {"scale": scale, "runs": runs, "cores": os.cpu_count(), "kernel": platform.release()}
+    found["Python"] = platform.python_version()
+    for name, question in (("oras", "version"), ("crane", "version"), ("skopeo", "--version"), ("umoci", "--version"), ("registry", "--version")):
+        answer = subprocess.run([str(peers.find(name)), question], capture_output=True, text=True, check=False)
+        found[name] = " ".join((answer.stdout or answer.stderr).splitlines()[0].split())
+    return found
+
+
+def main() -> int:
+    scale, runs = float(os.environ.get("LADING_BENCH_SCALE") or 1), int(os.environ.get("LADING_BENCH_RUNS") or 5)
+    records: t.List[figures.Record] = []
+    goals: t.List[figures.Goal] = []
+    with tempfile.TemporaryDirectory(prefix="lading-bench-", dir=os.environ.get("LADING_BENCH_DIR")) as name, Registry() as registry:
+        try:
+            for work in chosen(works(Stage(pathlib.Path(name), registry, scale)), sys.argv[2:]):
+                records += measure(work, runs, lambda line: print(line, flush=True))
+                goals += work.goals()
+        except (figures.Dishonest, ValueError, peers.Unavailable) as error:
+            print(error)
+            return 1
+        figures.write(pathlib.Path(sys.argv[1]), records, goals, facts(scale, runs))
+    print(figures.table(figures.HEADER, figures.rows(records)))
+    print()
+    print(figures.table(figures.GOALS_HEADER, figures.verdicts(records, goals)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One copy by the library alone, without Ansible: ``{"src": ..., "dest": ..., "concurrency": ...}`` on standard input, references as
+``oci_copy`` has them (no concurrency: the default). Prints its seconds and requests; with no input it only imports the library.
+
+The time is that of the call: stores opened, plan, run. Python's start, and the import of what every copy needs, are not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import typing as t
+
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy, requests_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
+
+
+def opened(text: str, writing: bool) -> t.Tuple[t.Any, t.Any]:
+    """The parsed reference and its store."""
+    parsed = reference.parse(text)
+    if isinstance(parsed, reference.RegistryReference):
+        return parsed, open_repository(parsed, RegistryOptions(plain_http=True), lambda said: print(said, file=sys.stderr), writing)
+    return parsed, Archive(parsed.path) if parsed.archive else Layout(parsed.path)
+
+
+def copy(job: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    start = time.monotonic()
+    concurrency = job.get("concurrency", DEFAULT_CONCURRENCY)
+    src, source = opened(job["src"], False)
+    dest, target = opened(job["dest"], True)
+    plan = plan_copy(source, source.resolve(src.target), target, [dest.target], concurrency)
+    if plan.changed:
+        apply_copy(plan, source, target, concurrency)
+    seconds = time.monotonic() - start
+    asked = requests_of(source, target)
+    return {"seconds": seconds, "requests": sum(sum(side.values()) for side in asked.values())}
+
+
+def main() -> None:
+    text = sys.stdin.read()
+    if text:
+        print(json.dumps(copy(json.loads(text))))
+
+
+if __name__ == "__main__":
+    main()
