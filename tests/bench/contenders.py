@@ -59,9 +59,11 @@ class Ours:
     def __init__(self, stage: Stage) -> None:
         self._client = clients.Ours(stage.home, limit=LIMIT)
 
+    def environment(self) -> t.Dict[str, str]:
+        return {**self._client.environment(), **_QUIET}
+
     def _start(self, command: t.Sequence[str], stdin: str = "") -> t.Callable[[], Run]:
-        environment = {**self._client.environment(), **_QUIET}
-        return lambda: measured.run(command, LIMIT, environment, stdin, str(self._client.home))
+        return lambda: measured.run(command, LIMIT, self.environment(), stdin, str(self._client.home))
 
     def library(self, source: Place, destination: Place, name: str = "library", **job: t.Any) -> Contender:
         """One copy; its time is that of the call."""

