@@ -24,6 +24,8 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent.parent / "tools")]
 import figures  # noqa: E402
 import peers  # noqa: E402
 from builds import builds  # noqa: E402
+from growth import growth  # noqa: E402
+from limits import limits  # noqa: E402
 from pulls import pulls  # noqa: E402
 from registry_server import Registry  # noqa: E402
 from stage import Stage  # noqa: E402
@@ -34,7 +36,7 @@ from work import Work, measure  # noqa: E402
 
 def works(stage: Stage) -> t.List[Work]:
     found = [*transfers(stage), *unchanged(stage), *builds(stage), *pulls(stage)]
-    return [*sorted(found, key=lambda work: int(work.number)), *concurrency(stage)]
+    return [*sorted(found, key=lambda work: int(work.number)), *growth(stage), *limits(stage), *concurrency(stage)]
 
 
 def chosen(all_works: t.Sequence[Work], words: t.Sequence[str]) -> t.List[Work]:

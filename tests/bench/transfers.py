@@ -178,5 +178,5 @@ def concurrency(stage: Stage) -> t.List[Work]:
     for verb, sides in (("push", (LAYOUT_DIRECTORY, FROM_REGISTRY)), ("pull", (FROM_REGISTRY, LAYOUT_DIRECTORY))):
         for link, slow, images in (("loopback", False, (large, small)), ("slow link", True, (narrow, small))):
             for image, what in zip(images, ("8 large", "200 small")):
-                found.append(Transfer(stage, f"concurrency {link}, {verb} {what}", image, sides, slow=slow, concurrency=numbers))
+                found.append(Transfer(stage, f"concurrency: {link}, {verb} {what}", image, sides, slow=slow, concurrency=numbers))
     return found

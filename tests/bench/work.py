@@ -25,7 +25,7 @@ class Work(abc.ABC):
 
     @property
     def number(self) -> str:
-        return self.name.split()[0]
+        return self.name.split()[0].rstrip(":,")
 
     @abc.abstractmethod
     def prepare(self) -> None:
