@@ -4,6 +4,7 @@
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
 #   PYTHON=python3.12     another Python than the newest
 #   SECONDS=3600          of make fuzz, for each target; TARGETS="tar codec" for some of them only
+#   WORK="1 2 growth" of make bench; RUNS=5 of each; SCALE=0.1 of the sizes and counts
 #   FILES="spec/digest.py" of make mutants; SAMPLE=20 for so many mutants of each file
 
 PYTHON ?=
@@ -23,7 +24,7 @@ help:
 	@echo "make test         all of: sanity units coverage integration system lint"
 	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
-	@echo "make bench        peak memory on a layer of 1 GiB"
+	@echo "make bench        side by side with oras, crane, skopeo, umoci and buildx: about 45 minutes"
 	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
 	@echo "make mutants      which small faults in FILES no unit test notices"
 	@echo "make format       format the Python code"
@@ -40,7 +41,7 @@ quickstart: $(BUILD)/python
 
 bench: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
-	@$(VENV)/bin/python $(TOOLS)/registry_server.py $(VENV)/bin/python tests/bench/memory.py
+	@LADING_BENCH_RUNS=$(RUNS) LADING_BENCH_SCALE=$(SCALE) $(VENV)/bin/python tests/bench/bench.py $(BUILD)/bench.json $(WORK)
 
 fuzz: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(FUZZ_VENV) requirements-fuzz.txt $(PYTHON)

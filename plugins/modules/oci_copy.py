@@ -148,9 +148,11 @@ options:
     default: true
   concurrency:
     description:
-      - How many blobs are transferred at the same time.
+      - How many blobs are looked up and transferred at the same time.
+      - On a fast link two or three are enough, and more do no harm; on one of 50 ms, many small blobs take half the time with eight
+        that they take with three. The measurements are in the collection's documentation on performance.
     type: int
-    default: 4
+    default: 8
 seealso:
   - module: lading.oci.oci_layout_build
   - module: lading.oci.oci_pull
@@ -563,7 +565,7 @@ def main() -> None:
             "nondistributable": {"type": "bool", "default": False},
             "deep": {"type": "bool", "default": False},
             "hardlinks": {"type": "bool", "default": True},
-            "concurrency": {"type": "int", "default": 4},
+            "concurrency": {"type": "int", "default": 8},
             **registries_argument_spec(),
         },
         supports_check_mode=True,

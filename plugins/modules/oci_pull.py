@@ -184,7 +184,7 @@ options:
     description:
       - How many files are fetched at the same time.
     type: int
-    default: 3
+    default: 8
   unpack_limits:
     description:
       - Bounds for each folder that is unpacked, with O(unpack=rootfs) for all layers together. Beyond them the task fails before
@@ -259,7 +259,7 @@ EXAMPLES = r"""
   lading.oci.oci_pull:
     src: registry.example.com/team/model:7
     dest: /srv/model
-    concurrency: 8
+    concurrency: 16
     unpack_limits:
       bytes: 549755813888
       ratio: 1000
@@ -739,7 +739,7 @@ def main() -> None:
             "platform": {"type": "str"},
             "prune": {"type": "bool", "default": False},
             "backup": {"type": "bool", "default": False},
-            "concurrency": {"type": "int", "default": 3},
+            "concurrency": {"type": "int", "default": 8},
             "unpack_limits": {
                 "type": "dict",
                 "apply_defaults": True,

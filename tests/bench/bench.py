@@ -6,7 +6,7 @@
     bench.py RESULTS.json [WORK ...]    the numbers of the works, or growth, limit, concurrency; none: all
 
 LADING_BENCH_RUNS (5), LADING_BENCH_SCALE (1: of sizes and counts) and LADING_BENCH_DIR (where it works) change how. Exits 1 when a run
-has not done its work; a goal that is missed is said, and no failure.
+has not done its work, or a program is missing; a goal that is missed is said, and no failure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def facts(scale: float, runs: int) -> t.Dict[str, t.Any]:
     """What the figures belong to."""
     found: t.Dict[str, t.Any] = {"scale": scale, "runs": runs, "cores": os.cpu_count(), "kernel": platform.release()}
     found["Python"] = platform.python_version()
-    for name, question in (("oras", "version"), ("crane", "version"), ("skopeo", "--version"), ("umoci", "--version"), ("registry", "--version")):
+    questions = {"oras": "version", "crane": "version", "skopeo": "--version", "umoci": "--version", "registry": "--version"}
+    for name, question in questions.items():
         answer = subprocess.run([str(peers.find(name)), question], capture_output=True, text=True, check=False)
         found[name] = " ".join((answer.stdout or answer.stderr).splitlines()[0].split())
     return found
@@ -62,11 +63,13 @@ def main() -> int:
     scale, runs = float(os.environ.get("LADING_BENCH_SCALE") or 1), int(os.environ.get("LADING_BENCH_RUNS") or 5)
     records: t.List[figures.Record] = []
     goals: t.List[figures.Goal] = []
+    missing: t.List[str] = []
     with tempfile.TemporaryDirectory(prefix="lading-bench-", dir=os.environ.get("LADING_BENCH_DIR")) as name, Registry() as registry:
         try:
             for work in chosen(works(Stage(pathlib.Path(name), registry, scale)), sys.argv[2:]):
                 records += measure(work, runs, lambda line: print(line, flush=True))
                 goals += work.goals()
+                missing += work.missing
         except (figures.Dishonest, ValueError, peers.Unavailable) as error:
             print(error)
             return 1
@@ -74,7 +77,9 @@ def main() -> int:
     print(figures.table(figures.HEADER, figures.rows(records)))
     print()
     print(figures.table(figures.GOALS_HEADER, figures.verdicts(records, goals)))
-    return 0
+    for line in missing:
+        print(f"missing: {line}")
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ class References(Work):
 
     def _places(self, count: str) -> t.Tuple[Place, Place]:
         last = f"v{count}"
-        return Place(LAYOUT, str(self._folder / count), last), Place(REGISTRY, f"{self.stage.registry.host}/{self._repository(count)}", last)
+        return Place(LAYOUT, str(self._folder / count), last), Place(
+            REGISTRY, f"{self.stage.registry.host}/{self._repository(count)}", last
+        )
 
     def prepare(self) -> None:
         for count in self._counts:

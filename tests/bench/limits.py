@@ -64,7 +64,9 @@ class Limit(Work):
         if "curl" not in self.missing:
             found += [
                 Contender("curl -T to the registry", REFERENCE, self._send),
-                Contender("curl from the registry, to a file", REFERENCE, lambda: self._run("curl", "-fsS", "-o", str(self._copy), self._blob)),
+                Contender(
+                    "curl from the registry, to a file", REFERENCE, lambda: self._run("curl", "-fsS", "-o", str(self._copy), self._blob)
+                ),
             ]
         return [*found, Contender("dd, synced", REFERENCE, self._write)]
 
@@ -75,7 +77,9 @@ class Limit(Work):
         with ThreadPoolExecutor(len(self._parts)) as pool:
             runs = list(pool.map(lambda part: self._run("openssl", "dgst", "-sha256", str(part)), self._parts))
         longest = max(runs, key=lambda run: run.seconds)
-        return measured.Run(all(run.succeeded for run in runs), longest.output, longest.seconds, longest.peak_mib, cpu=sum(run.cpu for run in runs))
+        return measured.Run(
+            all(run.succeeded for run in runs), longest.output, longest.seconds, longest.peak_mib, cpu=sum(run.cpu for run in runs)
+        )
 
     def _write(self) -> measured.Run:
         return self._run("dd", f"if={self._file}", f"of={self._copy}", "bs=1M", "conv=fsync", "status=none")

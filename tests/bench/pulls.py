@@ -11,8 +11,8 @@ import typing as t
 import content
 import measured
 import peers
-from contenders import LIMIT, Contender, Ours, peer
 from clients import REGISTRY, Place
+from contenders import LIMIT, Contender, Ours, peer
 from figures import REQUESTS, Dishonest, Goal
 from stage import Stage, remove
 from work import Work

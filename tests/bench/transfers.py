@@ -123,60 +123,58 @@ class Mounted(Transfer):
 
 def push(stage: Stage, folder: pathlib.Path, repository: str, ref: str = "v1") -> None:
     """By oras, so that what is measured is not needed for it."""
-    client = peer("oras", stage, lambda oras: oras.copy(Place(LAYOUT, str(folder), ref), Place(REGISTRY, f"{stage.registry.host}/{repository}", ref)))
-    run = client.start()
+    source, destination = Place(LAYOUT, str(folder), ref), Place(REGISTRY, f"{stage.registry.host}/{repository}", ref)
+    run = peer("oras", stage, lambda oras: oras.copy(source, destination)).start()
     if not run.succeeded:
         raise RuntimeError(f"oras could not push {folder}: {run.output}")
 
 
+PUSH, PULL = (LAYOUT_DIRECTORY, FROM_REGISTRY), (FROM_REGISTRY, LAYOUT_DIRECTORY)
+ALL_PEERS = ("oras", "crane", "skopeo")
+LARGE, SMALL, ONE, NARROW = (8, 128 * MIB), (200, 16 * 1024), (1, 2048 * MIB), (8, 8 * MIB)
+# Name, layers and their size, sides, peers, and how much of the best peer's time the library and the task may take (None: not said).
+_TRANSFERS = (
+    ("1 push 8 x 128 MiB", LARGE, PUSH, ALL_PEERS, 0.95, 1.25),
+    ("2 pull 8 x 128 MiB", LARGE, PULL, ALL_PEERS, 0.85, 1.2),
+    ("3 push 200 x 16 KiB", SMALL, PUSH, ALL_PEERS, 0.75, None),
+    ("3 pull 200 x 16 KiB", SMALL, PULL, ALL_PEERS, 0.75, None),
+    ("4 push 1 x 2 GiB", ONE, PUSH, ALL_PEERS, 0.95, None),
+    ("4 pull 1 x 2 GiB", ONE, PULL, ALL_PEERS, 0.95, None),
+    ("7 layout to layout, 8 x 128 MiB", LARGE, (LAYOUT_DIRECTORY, LAYOUT_DIRECTORY), ("oras", "skopeo"), 0.5, None),
+    ("8 layout tar to registry, 1 GiB", LARGE, (LAYOUT_TAR, FROM_REGISTRY), ("oras",), 0.9, None),
+    ("8 registry to layout tar, 1 GiB", LARGE, (FROM_REGISTRY, LAYOUT_TAR), ("oras",), 0.7, None),
+    ("12 repository to repository, 8 x 128 MiB", LARGE, (FROM_REGISTRY, FROM_REGISTRY), ALL_PEERS, 1.0, None),
+    ("13 slow link, push 8 x 8 MiB", NARROW, PUSH, ALL_PEERS, 1.0, None),
+    ("13 slow link, pull 8 x 8 MiB", NARROW, PULL, ALL_PEERS, 1.0, None),
+    ("13 slow link, push 200 x 16 KiB", SMALL, PUSH, ALL_PEERS, 1.0, None),
+    ("13 slow link, pull 200 x 16 KiB", SMALL, PULL, ALL_PEERS, 1.0, None),
+)
+
+
 def transfers(stage: Stage) -> t.List[Work]:
     """Workloads 1 to 4, 7, 8, 12 and 13."""
-    scaled = stage.scaled
-    large, small, one, tar = (8, scaled(128 * MIB)), (scaled(200), 16 * 1024), (1, scaled(2048 * MIB)), (8, scaled(128 * MIB))
-    narrow = (8, scaled(8 * MIB))
-    push_sides, pull_sides = (LAYOUT_DIRECTORY, FROM_REGISTRY), (FROM_REGISTRY, LAYOUT_DIRECTORY)
-    all_peers, layouts = ("oras", "crane", "skopeo"), (LAYOUT_DIRECTORY, LAYOUT_DIRECTORY)
+    found: t.List[Work] = []
+    for name, image, sides, peers, library, task in _TRANSFERS:
+        goals = [Goal(name, "library", library), *([Goal(name, "task", task)] if task else [])]
+        goals += [Goal(name, "library", 64, MEMORY, "imports alone")] if image is ONE else []
+        kind = Mounted if sides == (FROM_REGISTRY, FROM_REGISTRY) else Transfer
+        found.append(kind(stage, name, _scaled(stage, image), sides, peers, goals, slow=name.startswith("13 ")))
+    return found
 
-    def transfer(name: str, image: t.Tuple[int, int], sides: t.Tuple[str, str], peers: t.Sequence[str], *goals: Goal, slow: bool = False) -> Work:
-        return Transfer(stage, name, image, sides, peers, goals, slow)
 
-    def library(name: str, limit: float) -> Goal:
-        return Goal(name, "library", limit)
-
-    def memory(name: str) -> Goal:
-        return Goal(name, "library", 64, MEMORY, "imports alone")
-
-    mounts = "12 repository to repository, 8 x 128 MiB"
-    return [
-        transfer("1 push 8 x 128 MiB", large, push_sides, all_peers, library("1 push 8 x 128 MiB", 0.95), Goal("1 push 8 x 128 MiB", "task", 1.25)),
-        transfer("2 pull 8 x 128 MiB", large, pull_sides, all_peers, library("2 pull 8 x 128 MiB", 0.85), Goal("2 pull 8 x 128 MiB", "task", 1.2)),
-        transfer("3 push 200 x 16 KiB", small, push_sides, all_peers, library("3 push 200 x 16 KiB", 0.75)),
-        transfer("3 pull 200 x 16 KiB", small, pull_sides, all_peers, library("3 pull 200 x 16 KiB", 0.75)),
-        transfer("4 push 1 x 2 GiB", one, push_sides, all_peers, library("4 push 1 x 2 GiB", 0.95), memory("4 push 1 x 2 GiB")),
-        transfer("4 pull 1 x 2 GiB", one, pull_sides, all_peers, library("4 pull 1 x 2 GiB", 0.95), memory("4 pull 1 x 2 GiB")),
-        transfer("7 layout to layout, 8 x 128 MiB", large, layouts, ("oras", "skopeo"), library("7 layout to layout, 8 x 128 MiB", 0.5)),
-        transfer("8 layout tar to registry, 1 GiB", tar, (LAYOUT_TAR, FROM_REGISTRY), ("oras",), library("8 layout tar to registry, 1 GiB", 0.9)),
-        transfer("8 registry to layout tar, 1 GiB", tar, (FROM_REGISTRY, LAYOUT_TAR), ("oras",), library("8 registry to layout tar, 1 GiB", 0.7)),
-        Mounted(stage, mounts, large, (FROM_REGISTRY, FROM_REGISTRY), all_peers, [library(mounts, 1.0)]),
-        *(
-            transfer(name, image, sides, all_peers, library(name, 1.0), slow=True)
-            for name, image, sides in (
-                ("13 slow link, push 8 x 8 MiB", narrow, push_sides),
-                ("13 slow link, pull 8 x 8 MiB", narrow, pull_sides),
-                ("13 slow link, push 200 x 16 KiB", small, push_sides),
-                ("13 slow link, pull 200 x 16 KiB", small, pull_sides),
-            )
-        ),
-    ]
+def _scaled(stage: Stage, image: t.Tuple[int, int]) -> t.Tuple[int, int]:
+    """Many layers become fewer, few become smaller."""
+    layers, size = image
+    return (stage.scaled(layers), size) if image is SMALL else (layers, stage.scaled(size))
 
 
 def concurrency(stage: Stage) -> t.List[Work]:
     """The curve that the default comes from."""
     numbers = (1, 2, 3, 4, 6, 8, 12, 16)
-    large, narrow, small = (8, stage.scaled(32 * MIB)), (8, stage.scaled(4 * MIB)), (stage.scaled(200), 16 * 1024)
     found: t.List[Work] = []
-    for verb, sides in (("push", (LAYOUT_DIRECTORY, FROM_REGISTRY)), ("pull", (FROM_REGISTRY, LAYOUT_DIRECTORY))):
-        for link, slow, images in (("loopback", False, (large, small)), ("slow link", True, (narrow, small))):
-            for image, what in zip(images, ("8 large", "200 small")):
-                found.append(Transfer(stage, f"concurrency: {link}, {verb} {what}", image, sides, slow=slow, concurrency=numbers))
+    for verb, sides in (("push", PUSH), ("pull", PULL)):
+        for link, slow, large in (("loopback", False, (8, 32 * MIB)), ("slow link", True, (8, 4 * MIB))):
+            for image, what in ((large, "8 large"), (SMALL, "200 small")):
+                name = f"concurrency: {link}, {verb} {what}"
+                found.append(Transfer(stage, name, _scaled(stage, image), sides, slow=slow, concurrency=numbers))
     return found

@@ -46,6 +46,7 @@ class Work(abc.ABC):
     @abc.abstractmethod
     def goals(self) -> t.Sequence[Goal]: ...
 
+    @abc.abstractmethod
     def end(self) -> None:
         """After all runs, also after a failure."""
 

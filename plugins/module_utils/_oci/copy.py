@@ -24,7 +24,7 @@ from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundEr
 from .spec.graph import post_order
 from .verify import read_whole
 
-DEFAULT_CONCURRENCY = 4
+DEFAULT_CONCURRENCY = 8
 Item = t.TypeVar("Item")
 
 

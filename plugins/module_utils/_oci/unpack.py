@@ -30,7 +30,7 @@ from .spec.digest import Digest
 from .spec.errors import InvalidError, located, storage_errors
 from .titles import Parts
 
-DEFAULT_CONCURRENCY = 3
+DEFAULT_CONCURRENCY = 8
 _EXECUTE = 0o100
 _FEW = 16  # files that are synced one by one: a sync of the file system is for what others have written, too
 

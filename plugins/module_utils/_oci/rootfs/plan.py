@@ -68,7 +68,7 @@ class Unpacking:
     destination: Destination
     receipt: Receipt
     documents: t.Mapping[Digest, bytes]
-    concurrency: int = 3
+    concurrency: int = 8
     made: bool = False
     digests: Digests = field(default_factory=Digests)
     _listing: t.Optional[Listing] = None
