@@ -48,11 +48,7 @@ class Build(Work):
             self.missing.append(f"{_BUILDX}: {error}")
 
     def _place(self, name: str) -> Place:
-        return (
-            Place(ARCHIVE, str(self._folder / "buildx.tar"))
-            if name == _BUILDX
-            else Place(LAYOUT, str(self._folder / name.replace(" ", "-")))
-        )
+        return Place(ARCHIVE, str(self._folder / "buildx.tar")) if name == _BUILDX else Place(LAYOUT, str(self._folder / name))
 
     def contenders(self) -> t.Sequence[Contender]:
         ours, umoci = Ours(self.stage), str(peers.find("umoci"))

@@ -15,6 +15,8 @@ import threading
 import time
 import typing as t
 
+from tcp_proxy import TcpProxy
+
 _BLOCK = 16 * 1024
 _QUEUED = 1024  # blocks on their way in one direction of a connection
 
@@ -33,45 +35,29 @@ class _Wire:
             return self._free
 
 
-class SlowLink:
-    """Passes connections on to ``target`` (HOST:PORT). ``host`` is its own; ``delay`` in seconds each way, ``rate`` in bytes a second."""
+class SlowLink(TcpProxy):
+    """``delay`` in seconds each way, ``rate`` in bytes a second."""
 
     def __init__(self, target: str, delay: float = 0.025, rate: float = 100e6 / 8) -> None:
-        name, _colon, port = target.rpartition(":")
-        self._target, self._delay = (name, int(port)), delay
+        super().__init__(target)
+        self._delay = delay
         self._up, self._down = _Wire(rate), _Wire(rate)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.start()
 
     def __enter__(self) -> SlowLink:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        # A thread that waits in accept keeps a closed socket open.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self.close()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _address = self._listener.accept()
-                self._connect(client)
-
-    def _connect(self, client: socket.socket) -> None:
-        try:
-            server = socket.create_connection(self._target)
-        except OSError:
-            client.close()
-            return
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened = time.monotonic() + 2 * self._delay
-        self._start(client, server, self._up, opened)
-        self._start(server, client, self._down, 0.0)
+        self._carry(client, server, self._up, opened)
+        self._carry(server, client, self._down, 0.0)
 
-    def _start(self, source: socket.socket, sink: socket.socket, wire: _Wire, opened: float) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, wire: _Wire, opened: float) -> None:
         under_way: queue.Queue[t.Tuple[float, bytes]] = queue.Queue(_QUEUED)
         threading.Thread(target=self._read, args=(source, under_way, wire, opened), daemon=True).start()
         threading.Thread(target=_deliver, args=(sink, under_way), daemon=True).start()

@@ -10,12 +10,14 @@ import socket
 import threading
 import typing as t
 
+from tcp_proxy import TcpProxy
+
 CUT, CUT_ONCE, HOLD = "cut", "cut once", "hold"
 _BLOCK = 64 * 1024
 
 
-class CuttingProxy:
-    """Passes connections on to ``target`` (HOST:PORT). ``host`` is its own HOST:PORT; ``down`` and ``up`` count bytes to and from clients.
+class CuttingProxy(TcpProxy):
+    """``down`` and ``up`` count bytes to and from clients.
 
     ``break_after`` arms it: after so many bytes in one direction every connection is closed and no new one served (``CUT``, until
     ``heal``), or all are closed and later ones served (``CUT_ONCE``), or nothing more is passed on (``HOLD``, until ``heal`` closes
@@ -23,8 +25,7 @@ class CuttingProxy:
     """
 
     def __init__(self, target: str) -> None:
-        name, _colon, port = target.rpartition(":")
-        self._target = (name, int(port))
+        super().__init__(target)
         self._lock = threading.Lock()
         self._open: t.Set[socket.socket] = set()
         self.broken = threading.Event()
@@ -33,9 +34,7 @@ class CuttingProxy:
         self._how = CUT
         self._refusing = False
         self.counts = {"down": 0, "up": 0}
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.start()
 
     @property
     def down(self) -> int:
@@ -63,7 +62,7 @@ class CuttingProxy:
 
     def close(self) -> None:
         self.heal()
-        self._listener.close()
+        super().close()
 
     def __enter__(self) -> CuttingProxy:
         return self
@@ -71,21 +70,13 @@ class CuttingProxy:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _address = self._listener.accept()
-                if self._refusing:
-                    client.close()
-                    continue
-                self._connect(client)
-
-    def _connect(self, client: socket.socket) -> None:
-        try:
-            server = socket.create_connection(self._target)
-        except OSError:
+    def _pass_on(self, client: socket.socket) -> None:
+        if self._refusing:
             client.close()
-            return
+        else:
+            super()._pass_on(client)
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
         with self._lock:
             self._open |= {client, server}
         for source, sink, direction in ((client, server, "up"), (server, client, "down")):

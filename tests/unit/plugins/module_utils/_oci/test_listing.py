@@ -30,7 +30,7 @@ TREE = (folder("d"), member("d/a", b"one"), folder("d/sub", 0o700), member("d/su
 
 
 def listed(blob: bytes, limits: Limits = Limits(), **annotations: str) -> Listing:
-    return read_listing(io.BytesIO(blob), Descriptor.of(blob, mediatype.OCI_LAYER_GZIP, annotations), ("d",), limits)
+    return read_listing(io.BytesIO(blob), Descriptor.of(blob, mediatype.OCI_LAYER_GZIP, annotations), ("d",), limits)[0]
 
 
 @pytest.mark.parametrize("pack", [tar_gz, plain_tar])
