@@ -25,6 +25,7 @@ from .spec.graph import post_order
 from .verify import read_whole
 
 DEFAULT_CONCURRENCY = 8
+_FIRST_LOOKS = 16
 Item = t.TypeVar("Item")
 
 
@@ -93,6 +94,7 @@ class Planner:
         self.looks_below = options.deep or not dst.remote
         self._coming: t.Set[Digest] = set()
         self._stored: t.Dict[Digest, bool] = {}
+        self._new: t.Optional[bool] = None
 
     def plan(self, src: Fetcher, root: Descriptor, current: t.Mapping[str, t.Optional[Descriptor]], listed: bool = True) -> CopyPlan:
         """Compare the destination with the graph under ``root``; ``current``: what the names that it is to have name there now.
@@ -128,9 +130,23 @@ class Planner:
             trusted = not self.options.deep and desc.digest in vouched
             return (trusted and self.dst.exists(desc)) or self._intact(desc)
 
+        first = max(_FIRST_LOOKS, self.options.concurrency)
         with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
-            self._stored.update({desc.digest: there for desc, there in zip(unknown, pool.map(look, unknown))})
+            for some in (unknown[:first], unknown[first:]):
+                if some and self._is_new(first):
+                    self._stored.update({desc.digest: False for desc in some})
+                else:
+                    self._stored.update({desc.digest: there for desc, there in zip(some, pool.map(look, some))})
         return {desc.digest for desc in descs if self.is_coming(desc) or self._stored[desc.digest]}
+
+    def _is_new(self, first: int) -> bool:
+        """Whether the store says that it has never had anything: asked once, when ``first`` have been looked up and none was there.
+
+        A copy that was broken off has left at least one of the blobs that it began with, and those are looked up first.
+        """
+        if self._new is None and len(self._stored) >= first:
+            self._new = not any(self._stored.values()) and self.dst.is_new()
+        return bool(self._new)
 
     def has_manifest(self, desc: Descriptor) -> bool:
         if desc.digest not in self._stored:

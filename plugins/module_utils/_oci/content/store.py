@@ -350,6 +350,10 @@ class Target(Source):
         with located(self.location), storage_errors("removing names"):
             self._untag(references)
 
+    def is_new(self) -> bool:
+        """True when the store says that it has never had anything; False also where it cannot tell."""
+        return False
+
     def mountable(self, desc: Descriptor, source: Fetcher) -> bool:
         """True when this store can take the blob over from ``source`` without a transfer: two repositories of one registry, two
         layout folders on one file system."""

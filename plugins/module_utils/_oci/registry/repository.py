@@ -124,6 +124,14 @@ class Repository(Target):
                 raise self._error(response, doing)
             response.finish()
 
+    def is_new(self) -> bool:
+        """By the registry's word that it does not know the repository (distribution-spec "Listing Tags", "Error Codes")."""
+        response = self._request("GET", f"{self._base}/tags/list?n=1")
+        if response.status == 404:
+            return self._error(response, f"GET tags of {self.reference.name}").code == "NAME_UNKNOWN"
+        response.finish()
+        return False
+
     def mountable(self, desc: Descriptor, source: Fetcher) -> bool:
         return isinstance(source, Repository) and source._client is self._client
 

@@ -171,6 +171,52 @@ class TestFromARegistry:
             plan_copy(source, Descriptor(mediatype.OCI_INDEX, root.digest, root.size), make("dest"), ["v1"])
 
 
+class TestToARegistryThatDoesNotKnowTheRepository:
+    LAYERS = [b"layer %d" % number for number in range(40)]
+
+    @pytest.fixture(name="registry")
+    def _registry(self) -> t.Iterator[fake.FakeRegistry]:
+        registry = fake.FakeRegistry()
+        yield registry
+        registry.close()
+
+    @pytest.fixture(name="many")
+    def _many(self, tmp_path: pathlib.Path) -> Layout:
+        layout = Layout(str(tmp_path / "many"))
+        store(layout, ["v1"], *self.LAYERS)
+        return layout
+
+    def copy(self, many: Layout, registry: fake.FakeRegistry) -> t.Tuple[int, int]:
+        """How many of its blobs were looked up, and how many were sent."""
+        registry.seen.clear()
+        target = fake.Harness(registry).repository()
+        apply_copy(plan_copy(many, many.resolve("v1"), target, ["v1"]), many, target)
+        return len(registry.asked("HEAD", "/blobs/")), len(registry.asked("PUT", "/blobs/uploads/"))
+
+    def test_after_the_first_blobs_it_is_asked_once_whether_it_knows_it(self, many: Layout, registry: fake.FakeRegistry) -> None:
+        assert self.copy(many, registry) == (16, 41)
+        assert len(registry.asked("GET", "/tags/list")) == 1
+        target = fake.Harness(registry).repository()
+        assert all(target.fetch_bytes(Descriptor.of(layer, mediatype.OCI_LAYER)) == layer for layer in self.LAYERS)
+
+    def test_what_a_copy_that_broke_off_has_left_is_not_sent_again(self, many: Layout, registry: fake.FakeRegistry) -> None:
+        for layer in self.LAYERS[:21]:
+            registry.add_blob(layer)
+        assert self.copy(many, registry) == (41, 20)
+        assert not registry.asked("GET", "/tags/list")
+
+    @pytest.mark.parametrize("status, body", [(200, b'{"tags":null}'), (404, b'{"errors":[{"code":"NOT_FOUND"}]}'), (405, b""), (404, b"")])
+    def test_any_other_answer_than_that_it_is_unknown_says_nothing(
+        self, many: Layout, registry: fake.FakeRegistry, status: int, body: bytes
+    ) -> None:
+        registry.fault("GET", "/tags/list", fake.answer(status, {"Content-Type": "application/json"}, body), times=9)
+        assert self.copy(many, registry) == (41, 41)
+
+    def test_few_blobs_are_looked_up_without_that_question(self, source: Layout, registry: fake.FakeRegistry) -> None:
+        self.copy(source, registry)
+        assert not registry.asked("GET", "/tags/list")
+
+
 def test_a_missing_child_is_an_error(source: Layout, make: Make) -> None:
     absent = Descriptor.of(b"absent", mediatype.OCI_MANIFEST)
     root = put_document(source, {"manifests": [absent.to_json()]}, mediatype.OCI_INDEX)
