@@ -451,7 +451,7 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
 
 
 def check_compression_level(compression: t.Optional[str], level: int) -> None:
-    from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import check_level
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.compression import check_level
 
     if compression is None:
         raise InvalidError("compression_level needs compression")

@@ -497,7 +497,6 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
-from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
@@ -510,14 +509,6 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Li
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import CURRENT, KEEP, policy_of
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
@@ -684,6 +675,17 @@ def refuse_options(params: t.Mapping[str, t.Any], names: t.Iterable[str], mode: 
 
 def run_rootfs(module: AnsibleModule) -> None:
     """As ``run``, for the root file system of an image."""
+    # What unpacking files needs none of, and is as large as what it needs: each run compiles what it imports.
+    from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import policy_of
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
+
     params = module.params
     refuse_options(params, FOR_FILES, "unpack=rootfs")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
@@ -724,7 +726,7 @@ def main() -> None:
                 "type": "dict",
                 "options": {
                     "devices": {"type": "bool", "default": False},
-                    "owner": {"type": "str", "choices": [KEEP, CURRENT]},
+                    "owner": {"type": "str", "choices": ["keep", "current"]},
                     "special_bits": {"type": "bool"},
                     "xattrs": {"type": "bool"},
                 },

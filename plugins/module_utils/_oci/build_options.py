@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import replace
 
 from .base import Base, scratch
-from .content.codec import GZIP, check_level
+from .content.compression import GZIP, check_level
 from .given import SUFFIXES, GivenTar
 from .layer import WHITEOUT, Attributes, Tree
 from .pack import UNKNOWN_ARTIFACT, File, Layer, Packer

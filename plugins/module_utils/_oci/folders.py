@@ -10,7 +10,6 @@ import contextlib
 import threading
 import typing as t
 
-from .content.partial import ScratchFile
 from .content.store import Fetcher
 from .copy import stoppable
 from .destination import Destination
@@ -20,6 +19,9 @@ from .receipt import Receipt
 from .selection import Item, reading
 from .spec.descriptor import Descriptor
 from .spec.errors import located, storage_errors
+
+if t.TYPE_CHECKING:
+    from .content.partial import ScratchFile
 
 
 class FolderBlobs:

@@ -20,12 +20,14 @@ from types import MappingProxyType
 
 from .content import tar
 from .content.beneath import folder
-from .content.codec import GZIP, Deflater
-from .content.gzip_blocks import Block, Reuse
+from .content.compression import GZIP, Block
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
 from .xattrs import pax_of
+
+if t.TYPE_CHECKING:
+    from .content.gzip_blocks import Reuse
 
 _PARENT_MODE = 0o755
 WHITEOUT = ".wh."
@@ -77,6 +79,10 @@ class Found(t.NamedTuple):
     parts: t.Tuple[str, ...]
     status: os.stat_result
     seen: int
+
+
+class Unusable(Exception):
+    """The tar that an earlier run made is not what it was. What was taken from it is worth nothing."""
 
 
 class Notes(t.Protocol):
@@ -421,6 +427,8 @@ def compress(
     write_tar: WriteTar, sink: Sink, codec: str = GZIP, level: t.Optional[int] = None, reuse: t.Optional[Reuse] = None
 ) -> Compressed:
     """Write the tar, compressed, to ``sink``, and say what it was: one pass over the content. Other arguments as Deflater's."""
+    from .content.codec import Deflater  # a layer that is known is not compressed
+
     blob = Digesting(sink)
     deflater = Deflater(blob, codec, level, reuse)
     content = Digesting(deflater)

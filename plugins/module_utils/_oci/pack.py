@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .base import Base
-from .content import codec
+from .content import compression as codec
 from .content.overlay import Overlay
 from .given import GivenTar
 from .layer import Tree, file_digest, open_regular
