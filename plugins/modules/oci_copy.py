@@ -491,7 +491,7 @@ def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> b
 
 
 def plan_one(task: CopyTask, params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> None:
-    root = task.source.resolve(src.target)
+    root = task.root(src.target)
     # A digest in dest is compared with what the root becomes, which is known once it is planned.
     names = [*([dest.tag] if dest.tag else []), *params["tags"]]
     item = task.add(root, task.look_up(checked_tags(dest, names)))

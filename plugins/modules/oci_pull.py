@@ -495,7 +495,6 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
@@ -506,11 +505,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
-from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
+from ansible_collections.lading.oci.plugins.module_utils._oci.stats import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     Line,
     Pull,
@@ -520,6 +519,9 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     standing,
     stats_of,
 )
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
 
 LAYOUTS = ("oci:", "oci-archive:")
 FOR_ROOTFS = ("rootfs_options",)
@@ -544,8 +546,16 @@ def wanted(params: t.Mapping[str, t.Any]) -> Wanted:
         names=params["names"],
         config=params["config"],
         subject=params["include_subject"],
-        platform=parse_platform(params["platform"]) if params["platform"] is not None else None,
+        platform=platform_of(params["platform"]),
     )
+
+
+def platform_of(text: t.Optional[str]) -> t.Optional[Platform]:
+    if text is None:
+        return None
+    from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform  # each run compiles what it imports
+
+    return parse_platform(text)
 
 
 def octal_mode(mode: t.Union[str, int, None]) -> t.Optional[int]:
@@ -690,7 +700,7 @@ def run_rootfs(module: AnsibleModule) -> None:
     refuse_options(params, FOR_FILES, "unpack=rootfs")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
     policy = policy_of(params["rootfs_options"] or {})
-    platform = parse_platform(params["platform"]) if params["platform"] is not None else None
+    platform = platform_of(params["platform"])
     dest, limits = folder_path(params["dest"]), Limits(**params["unpack_limits"])
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     receipt = RootfsReceipt(dest, module.warn)

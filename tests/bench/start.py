@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
@@ -28,8 +27,9 @@ import typing as t
 sys.path[:0] = [str(pathlib.Path(__file__).parent.parent / "tools")]
 
 import figures  # noqa: E402
+import imported  # noqa: E402
 from registry_server import Registry  # noqa: E402
-from stage import ROOT, Stage  # noqa: E402
+from stage import Stage  # noqa: E402
 
 HEADER = ("case", "CPU ms", "ping's", "over ping", "task ms", "ping's", "ratio", "our lines", "requests")
 PING = "ansible.builtin.ping"
@@ -49,7 +49,6 @@ _IMPORTS = """\
 #!/bin/sh
 exec {python} -X importtime "$@" 2>>{notes}
 """
-_OURS = re.compile(r"\| +(ansible_collections\.lading\.oci[\w.]*)$", re.MULTILINE)
 
 
 class Case(t.NamedTuple):
@@ -97,7 +96,7 @@ class Tasks:
         (seconds,) = map(float, self._notes.read_text().split())
         return seconds
 
-    def imported(self, module: str, arguments: t.Mapping[str, t.Any]) -> str:
+    def imports(self, module: str, arguments: t.Mapping[str, t.Any]) -> str:
         """What ``-X importtime`` tells of the module's process."""
         self._notes.write_text("")
         self.run(module, arguments, self._listing)
@@ -145,16 +144,6 @@ def asked(answer: t.Mapping[str, t.Any]) -> int:
     return sum(sum(side.values()) for side in answer["stats"]["requests"].values())
 
 
-def lines_of(imported: str) -> int:
-    """Of our own files among what was imported; the module's own file is not."""
-    count = 0
-    for name in set(_OURS.findall(imported)):
-        file = ROOT.joinpath(*name.split(".")[3:])
-        file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
-        count += len(file.read_text().splitlines()) if file.exists() else 0
-    return count
-
-
 def measure(tasks: Tasks, case: Case, runs: int) -> t.Tuple[str, ...]:
     """The cells of HEADER."""
     ours: t.List[t.Tuple[float, float]] = []
@@ -167,7 +156,7 @@ def measure(tasks: Tasks, case: Case, runs: int) -> t.Tuple[str, ...]:
                 raise figures.Dishonest(f"{case.name}: not a run with nothing to do: {answer}")
             found.append((tasks.processor(module, arguments), answer["seconds"]))
     cpu, ping_cpu, task, ping_task = (1000 * statistics.median(one[at] for one in side) for at in (0, 1) for side in (ours, pings))
-    lines = lines_of(tasks.imported(case.module, case.arguments))
+    lines = sum(imported.lines(tasks.imports(case.module, case.arguments)).values())
     numbers = [*map("{:.0f}".format, (cpu, ping_cpu, cpu - ping_cpu, task, ping_task)), f"{task / ping_task:.2f}"]
     return case.name, *numbers, str(lines), str(asked(answer) if "stats" in answer else case.requests)
 

@@ -14,7 +14,6 @@ import threading
 import time
 import typing as t
 
-from .content.attributes import sync
 from .content.beneath import (
     TEMP_PREFIX,
     NewFile,
@@ -33,7 +32,6 @@ from .content.beneath import (
     stat_beneath,
     sweep,
 )
-from .content.lock import locked
 from .content.store import CHUNK, Opener, VerifyingReader
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
@@ -129,6 +127,8 @@ class Destination:
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[None]:
         """Make the folder when it is missing, and keep other pulls out of it."""
+        from .content.lock import locked
+
         with located(self.location), storage_errors(f"making the folder {self.path}"):
             os.makedirs(self.path, exist_ok=True)
         with located(self.location), storage_errors(f"writing into {self.path}"), folder(self.path) as root, locked(root, self.path):
@@ -440,6 +440,8 @@ class Batch:
         self._sync()
 
     def _sync(self) -> None:
+        from .content.attributes import sync
+
         for descriptor in self._devices.values():
             sync(descriptor)
 

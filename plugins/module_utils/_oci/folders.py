@@ -11,7 +11,6 @@ import threading
 import typing as t
 
 from .content.store import Fetcher
-from .copy import stoppable
 from .destination import Destination
 from .listing import Listing, read_listing
 from .plaintar import Limits
@@ -65,6 +64,8 @@ class FolderBlobs:
         return listing
 
     def _fetch(self, item: Item, stop: t.Optional[threading.Event]) -> None:
+        from .transfer import stoppable
+
         file = self._files[item] = self._destination.scratch(item.desc)
         with located(self._destination.location), storage_errors(f"writing a temporary file for {item.title}"):
             file.fill(stoppable(self._src, item.desc, stop))

@@ -19,7 +19,6 @@ import stat
 import time
 import typing as t
 import zlib
-from dataclasses import astuple, dataclass
 
 from .cache import DAMAGE, CacheFile, dumps
 from .content.compression import DEFAULT_LEVELS, GZIP, Block
@@ -76,8 +75,7 @@ class LayerReceipts:
             self._warn = None
 
 
-@dataclass(frozen=True)
-class _Made:
+class _Made(t.NamedTuple):
     """A blob that we compressed: of which blocks, and by what."""
 
     blob: Descriptor
@@ -85,8 +83,7 @@ class _Made:
     by: str
 
 
-@dataclass(frozen=True)
-class _Stored:
+class _Stored(t.NamedTuple):
     """``ends``: where in the tar each row's bytes end; those of the first begin at ``start``."""
 
     rows: t.Sequence[Row]
@@ -264,7 +261,7 @@ def is_settled(found: Found) -> bool:
 
 def _options(tree: Tree) -> t.List[t.Any]:
     has_xattrs = hasattr(os, "listxattr")
-    return [tree.packed, tree.parents, *astuple(tree.attributes), has_xattrs]
+    return [tree.packed, tree.parents, *tree.attributes, has_xattrs]
 
 
 def _by(codec: str, level: t.Optional[int]) -> str:

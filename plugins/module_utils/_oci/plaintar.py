@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from .content.compression import MAX_RATIO
 from .content.store import CHUNK
@@ -19,8 +18,7 @@ if t.TYPE_CHECKING:
     from .content.codec import Readable
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(t.NamedTuple):
     """Of one folder that is unpacked: the bytes of its tar, those bytes per byte of its compressed form, its entries."""
 
     bytes: int = 64 * 1024**3
