@@ -406,7 +406,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt import LayerReceipts
@@ -540,8 +540,6 @@ def publish(
         validated = validate(overlay, plan.missing)
     outcome = None
     if plan.changed and not module.check_mode:
-        from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy
-
         outcome = apply_copy(plan, content, target, unmoved=unmoved)
     return {"validated": validated, **copy_result(plan, outcome, f"oci:{params['path']}", source, target)}
 

@@ -14,6 +14,7 @@ import threading
 import time
 import typing as t
 
+from .content.attributes import sync
 from .content.beneath import (
     TEMP_PREFIX,
     NewFile,
@@ -440,8 +441,6 @@ class Batch:
         self._sync()
 
     def _sync(self) -> None:
-        from .content.attributes import sync
-
         for descriptor in self._devices.values():
             sync(descriptor)
 
