@@ -453,7 +453,7 @@ def wanted_of(params: t.Dict[str, t.Any]) -> Wanted:
 
 
 def check_compression_level(compression: t.Optional[str], level: int) -> None:
-    from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import check_level
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.compression import check_level
 
     if compression is None:
         raise InvalidError("compression_level needs compression")
@@ -493,7 +493,7 @@ def check_many(params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> b
 
 
 def plan_one(task: CopyTask, params: t.Dict[str, t.Any], src: Reference, dest: Reference) -> None:
-    root = task.source.resolve(src.target)
+    root = task.root(src.target)
     # A digest in dest is compared with what the root becomes, which is known once it is planned.
     names = [*([dest.tag] if dest.tag else []), *params["tags"]]
     item = task.add(root, task.look_up(checked_tags(dest, names)))

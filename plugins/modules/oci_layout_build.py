@@ -404,13 +404,9 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.base import check_apart, load_base
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
-from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions, is_index, requests_of_all
-from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt import LayerReceipts
@@ -425,16 +421,29 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MovedError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MovedError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
-from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate
 
 if t.TYPE_CHECKING:
     from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Fetcher, Source, Target
+    from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions
     from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
     from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference
 
 _APPENDS_AT_ONCE = 50  # other tasks that may change the index while this one is made
+_OF_OTHERS = ("layers", "config", "files", "platform")
+
+
+def is_index(params: t.Mapping[str, t.Any]) -> bool:
+    """Whether the options ask for an index. Raises InvalidError for those that go with nothing else, or not with it."""
+    if not params["manifests"]:
+        if params["append"]:
+            raise InvalidError("append keeps the other entries of an index: give manifests with it")
+        return False
+    others = [name for name in _OF_OTHERS if params[name]]
+    if others:
+        raise InvalidError(f"manifests makes an index, {others[0]} an image or artifact: give one or the other")
+    return True
 
 
 def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
@@ -444,14 +453,20 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
     dest = LayoutReference(params["path"], check_ref_name(params["tag"]))
     options = BuildOptions(params, os.environ)
     base, source = None, None
+    content: Fetcher = target
     if params["base"]:
+        # Here and below: each run compiles what it imports, and few need this.
+        from ansible_collections.lading.oci.plugins.module_utils._oci.base import check_apart, load_base
+        from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
+
         base_reference, source = open_base(module, params["base"], params["base_ref"], params["base_registry"])
         check_apart(base_reference, dest)
         if module.check_mode and is_unmade(base_reference):
             module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
             return {"validated": [], **unmade_result(dest, [], source, target)}
         base = load_base(source, base_reference.target, options.platform)
-    overlay = Overlay(Chained([target, source]) if source else target)
+        content = Chained([target, source])
+    overlay = Overlay(content)
     spool = Spool(None if module.check_mode else params["path"])
     receipts = LayerReceipts(target, module.warn, used=not params["checksum"], stored=not module.check_mode)
     maker = LayerMaker(overlay, spool, known_layers(target, params["tag"]), receipts)
@@ -462,6 +477,8 @@ def build(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 def build_index(module: AnsibleModule) -> t.Dict[str, t.Any]:
     """Make the index, once more when another task has changed the one that it was made of: each time one of them is done."""
+    from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import IndexOptions
+
     params = module.params
     tag = check_ref_name(params["tag"])
     options = IndexOptions(params, os.environ)
@@ -484,6 +501,10 @@ def publish_index(
 
     Raises MovedError when it was made of the index that is there, and that has become another one.
     """
+    from ansible_collections.lading.oci.plugins.module_utils._oci.content.chained import Chained
+    from ansible_collections.lading.oci.plugins.module_utils._oci.index_options import requests_of_all
+    from ansible_collections.lading.oci.plugins.module_utils._oci.indexes import IndexBuilder, listing
+
     target = open_layout(module.params["path"])
     overlay = Overlay(target)
     content = Chained([overlay, *(source for _parsed, source in opened)])
@@ -512,7 +533,11 @@ def publish(
     """
     params = module.params
     plan = plan_copy(content, root, target, [params["tag"]])
-    validated = validate(overlay, plan.missing)
+    validated: t.List[str] = []
+    if plan.missing:
+        from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate
+
+        validated = validate(overlay, plan.missing)
     outcome = None
     if plan.changed and not module.check_mode:
         outcome = apply_copy(plan, content, target, unmoved=unmoved)

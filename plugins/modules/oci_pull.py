@@ -495,9 +495,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
-from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
@@ -507,19 +505,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
-from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import CURRENT, KEEP, policy_of
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
-from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
+from ansible_collections.lading.oci.plugins.module_utils._oci.stats import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     Line,
     Pull,
@@ -529,6 +519,9 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     standing,
     stats_of,
 )
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
 
 LAYOUTS = ("oci:", "oci-archive:")
 FOR_ROOTFS = ("rootfs_options",)
@@ -553,8 +546,16 @@ def wanted(params: t.Mapping[str, t.Any]) -> Wanted:
         names=params["names"],
         config=params["config"],
         subject=params["include_subject"],
-        platform=parse_platform(params["platform"]) if params["platform"] is not None else None,
+        platform=platform_of(params["platform"]),
     )
+
+
+def platform_of(text: t.Optional[str]) -> t.Optional[Platform]:
+    if text is None:
+        return None
+    from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform  # each run compiles what it imports
+
+    return parse_platform(text)
 
 
 def octal_mode(mode: t.Union[str, int, None]) -> t.Optional[int]:
@@ -684,11 +685,22 @@ def refuse_options(params: t.Mapping[str, t.Any], names: t.Iterable[str], mode: 
 
 def run_rootfs(module: AnsibleModule) -> None:
     """As ``run``, for the root file system of an image."""
+    # What unpacking files needs none of, and is as large as what it needs: each run compiles what it imports.
+    from ansible_collections.lading.oci.plugins.module_utils._oci.documents import Documents
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.apply import apply_rootfs
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.image import read_image
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.layers import Layers
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.plan import Unpacking, plan_rootfs
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.receipt import Receipt as RootfsReceipt
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import policy_of
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import result_of as rootfs_result_of
+    from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs.report import stats_of as rootfs_stats_of
+
     params = module.params
     refuse_options(params, FOR_FILES, "unpack=rootfs")
     at_least(1, concurrency=params["concurrency"], **params["unpack_limits"])
     policy = policy_of(params["rootfs_options"] or {})
-    platform = parse_platform(params["platform"]) if params["platform"] is not None else None
+    platform = platform_of(params["platform"])
     dest, limits = folder_path(params["dest"]), Limits(**params["unpack_limits"])
     reference, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
     receipt = RootfsReceipt(dest, module.warn)
@@ -724,7 +736,7 @@ def main() -> None:
                 "type": "dict",
                 "options": {
                     "devices": {"type": "bool", "default": False},
-                    "owner": {"type": "str", "choices": [KEEP, CURRENT]},
+                    "owner": {"type": "str", "choices": ["keep", "current"]},
                     "special_bits": {"type": "bool"},
                     "xattrs": {"type": "bool"},
                 },

@@ -18,11 +18,13 @@ import typing as t
 import urllib3  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy, requests_of
+from ansible_collections.lading.oci.plugins.module_utils._oci import transfer  # noqa: F401
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import download, uploads  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
+from ansible_collections.lading.oci.plugins.module_utils._oci.stats import requests_of
 
 
 def opened(text: str, writing: bool) -> t.Tuple[t.Any, t.Any]:

@@ -16,10 +16,10 @@ Result = t.Dict[str, t.Any]
 MODULES = "ansible_collections.lading.oci.plugins.modules"
 
 
-def start_module(name: str, arguments: t.Mapping[str, t.Any], **popen: t.Any) -> subprocess.Popen[str]:
-    """The module as a process of its own, its arguments on standard input as Ansible's wrapper gives them."""
+def start_module(name: str, arguments: t.Mapping[str, t.Any], options: t.Sequence[str] = (), **popen: t.Any) -> subprocess.Popen[str]:
+    """The module as a process of its own, its arguments on standard input as Ansible's wrapper gives them. ``options`` of Python."""
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{MODULES}.{name}"],
+        [sys.executable, *options, "-m", f"{MODULES}.{name}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

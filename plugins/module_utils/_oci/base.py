@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import typing as t
-from dataclasses import dataclass
 
 from .content.store import Source
 from .spec import manifest, mediatype, strictjson
@@ -24,8 +23,7 @@ _MAX_NESTING = 8
 _UNKNOWN_LAYER = {"comment": "a layer of the base, which has no history of it"}
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(t.NamedTuple):
     """``layers``: the descriptors as its manifest has them, under OCI's media types; ``digest``: its manifest's, None for no base."""
 
     config: ImageConfig

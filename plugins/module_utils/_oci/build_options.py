@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import typing as t
-from dataclasses import replace
 
 from .base import Base, scratch
-from .content.codec import GZIP, check_level
+from .content.compression import GZIP, check_level
 from .given import SUFFIXES, GivenTar
 from .layer import WHITEOUT, Attributes, Tree
 from .pack import UNKNOWN_ARTIFACT, File, Layer, Packer
@@ -97,9 +96,9 @@ def _layers(items: t.Sequence[Params], mtime: int, parents: bool) -> t.List[Laye
             continue
         layer = Layer(Whiteouts((_gone(item, what),), mtime), item["compression"], item["compression_level"])
         last = layers[-1] if layers else None
-        if last is not None and isinstance(last.source, Whiteouts) and last == replace(layer, source=last.source):
+        if last is not None and isinstance(last.source, Whiteouts) and last == layer._replace(source=last.source):
             both = Whiteouts((*last.source.paths, _gone(item, what)), mtime)
-            layers[-1] = replace(layer, source=both)
+            layers[-1] = layer._replace(source=both)
         else:
             layers.append(layer)
     return layers

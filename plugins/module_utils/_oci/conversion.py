@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(t.NamedTuple):
     """``docker``: True for Docker's media types, False for OCI's, None to keep them. ``compression``: gzip, zstd or none for every
     layer that is not so yet, with ``level``; None to keep them."""
 

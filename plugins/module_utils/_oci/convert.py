@@ -143,7 +143,7 @@ class Converter:
         wanted = t.cast(str, self._wanted.compression)
         if kind is None or kind.compression == wanted or not kind.distributable:
             return desc
-        media_type = str(replace(kind, compression=wanted))
+        media_type = str(kind._replace(compression=wanted))
         known = self._stored.get((diff_id, wanted))
         if known is not None:
             self.reused.add(known.digest)

@@ -10,23 +10,21 @@ place is one look at each name.
 
 from __future__ import annotations
 
-import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from .content.store import Fetcher, Incoming, Named, Opener, Prefix, Source, Target, VerifyingReader, again_on_mismatch, bytes_opener
+from .content.store import Fetcher, Source, Target
 from .spec import manifest, mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.ending import stopped_by
-from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located
+from .spec.errors import InvalidError, MismatchError, NotFoundError, located
 from .spec.graph import post_order
+from .stats import Stats
 from .verify import read_whole
 
 DEFAULT_CONCURRENCY = 8
 _FIRST_LOOKS = 16
-Item = t.TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,7 @@ class Outcome:
     mounted: t.Set[Digest] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class CopyOptions:
+class CopyOptions(t.NamedTuple):
     """``concurrency``: blobs looked up and transferred at a time. ``nondistributable``: whether such layers are copied too.
     ``deep``: everything at the destination is read and hashed, down to the last blob; what is damaged or lost is missing.
     ``hardlinks``: whether two layouts on one file system may have a blob's file in common."""
@@ -266,110 +263,9 @@ def apply_copies(
     plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, concurrency: int = DEFAULT_CONCURRENCY, unmoved: bool = False
 ) -> Outcome:
     """As ``apply_copy``, of several plans that one Planner made, each with its source: all blobs, then manifests and names."""
-    outcome = Outcome()
-    changed = [(plan, src) for plan, src in plans if plan.changed]
-    if not changed:
-        return outcome
-    incoming = _incoming([plan for plan, _src in changed])
-    with dst.receiving(replace(incoming, unmoved=_named_now(changed)) if unmoved else incoming):
-        blobs = [(plan, src, desc) for plan, src in changed for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
-        _transfer_all(blobs, dst, concurrency, outcome)
-        for plan, src in changed:
-            for desc in plan.missing:
-                if mediatype.is_manifest(desc.media_type) and desc.digest != plan.root.digest:
-                    dst.push(desc, bytes_opener(desc, plan.manifests[desc.digest]))
-            dst.tag(plan.root, _root_bytes(plan, src), plan.moving)
-    return outcome
+    from .transfer import apply_all  # only what has changed needs it, and each run compiles what it imports
 
-
-def _named_now(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]]) -> t.Dict[str, t.Optional[Digest]]:
-    current = [item for plan, _src in plans for item in plan.current.items()]
-    return {name: desc.digest if desc is not None else None for name, desc in current}
-
-
-def _incoming(plans: t.Sequence[CopyPlan]) -> Incoming:
-    first, *others = plans
-    missing = tuple(desc for plan in plans for desc in plan.missing)
-    coming = {desc.digest for desc in missing}
-    return Incoming(
-        first.root,
-        tuple(first.current),
-        missing,
-        tuple(desc for plan in plans for desc in plan.present if desc.digest not in coming),
-        tuple(Named(plan.root, tuple(plan.current)) for plan in others),
-        frozenset(digest for plan in plans for digest in plan.damaged),
-    )
-
-
-def _root_bytes(plan: CopyPlan, src: Fetcher) -> bytes:
-    content = plan.manifests.get(plan.root.digest)
-    return content if content is not None else src.fetch_bytes(plan.root)
-
-
-def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst: Target, concurrency: int, outcome: Outcome) -> None:
-    stop = threading.Event()
-
-    def transfer(blob: t.Tuple[CopyPlan, Fetcher, Descriptor]) -> None:
-        plan, src, desc = blob
-        if stop.is_set():
-            return
-        try:
-            if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
-                outcome.mounted.add(desc.digest)
-            elif not dst.adopt(desc, src.origin(desc)):
-                opener = stoppable(src, desc, stop)
-                again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
-        except BaseException:
-            stop.set()
-            raise
-
-    run_all(transfer, blobs, concurrency, stop)
-
-
-def run_all(work: t.Callable[[Item], None], items: t.Sequence[Item], concurrency: int, stop: threading.Event) -> None:
-    """``work`` on each item, in parallel; the first real error ends the rest (``stop``), their pauses too, and is raised."""
-
-    def stoppable(item: Item) -> None:
-        with stopped_by(stop):
-            work(item)
-
-    with ThreadPoolExecutor(max_workers=concurrency) as pool:
-        futures = [pool.submit(stoppable, item) for item in items]
-        try:
-            errors = [future.exception() for future in futures]
-        except BaseException:
-            stop.set()
-            raise
-    failures = [error for error in errors if error is not None]
-    for error in failures:
-        if not isinstance(error, CancelledError):
-            raise error
-    for error in failures:
-        raise error
-
-
-def stoppable(src: Fetcher, desc: Descriptor, stop: t.Optional[threading.Event]) -> Opener:
-    """The content, whose reading ends when ``stop`` is set."""
-
-    def opener(have: t.Optional[Prefix] = None) -> VerifyingReader:
-        reader = src.fetch(desc, have)
-        reader.stop = stop
-        return reader
-
-    return opener
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Counts of blobs and manifests, and bytes of both together."""
-
-    blobs_transferred: int = 0
-    blobs_mounted: int = 0
-    blobs_present: int = 0
-    manifests_transferred: int = 0
-    bytes_transferred: int = 0
-    bytes_mounted: int = 0
-    bytes_present: int = 0
+    return apply_all(plans, dst, concurrency, unmoved)
 
 
 def stats_of(plan: t.Union[CopyPlan, t.Sequence[CopyPlan]], outcome: t.Optional[Outcome] = None) -> Stats:
@@ -394,11 +290,3 @@ def stats_of(plan: t.Union[CopyPlan, t.Sequence[CopyPlan]], outcome: t.Optional[
 
 def _count_blobs(descs: t.Iterable[Descriptor]) -> int:
     return sum(1 for desc in descs if not mediatype.is_manifest(desc.media_type))
-
-
-def requests_of(src: t.Optional[Source], dst: t.Optional[Target]) -> t.Dict[str, t.Dict[str, int]]:
-    """HTTP requests by side and verb."""
-    return {
-        "source": dict(src.requests) if src is not None else {},
-        "destination": dict(dst.requests) if dst is not None else {},
-    }

@@ -9,6 +9,7 @@ What few tasks need is imported where they need it: Ansible sends source code, w
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from .content.store import Fetcher, Source, Target
 from .conversion import Conversion
 from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up
+from .spec import manifest
 from .spec.descriptor import Descriptor
+from .spec.digest import looks_like_digest
 from .spec.errors import InvalidError, MismatchError, NotFoundError, located
 from .verify import read_whole
 
@@ -27,8 +30,7 @@ if t.TYPE_CHECKING:
     from .tag_selection import Matches
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(t.NamedTuple):
     """What a task asks for, beside source and destination; ``force_tag``: whether a tag may be moved that names something else."""
 
     options: CopyOptions = CopyOptions()
@@ -47,8 +49,7 @@ class Wanted:
             raise InvalidError("artifact_types chooses among referrers: it needs referrers=true")
 
 
-@dataclass(frozen=True)
-class Derived:
+class Derived(t.NamedTuple):
     """What a root becomes, and where its content is; ``dropped``: what cannot come along. ``reused``: digests of layers that are
     taken from the destination."""
 
@@ -58,8 +59,7 @@ class Derived:
     reused: t.AbstractSet[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(t.NamedTuple):
     """One root of the source on its way; ``name``: its tag, where many are copied."""
 
     source_root: Descriptor
@@ -101,6 +101,16 @@ class CopyTask:
         """The roots that the tags name at the source."""
         with ThreadPoolExecutor(max_workers=self.wanted.options.concurrency) as pool:
             return list(pool.map(self.source.resolve, names))
+
+    def root(self, reference: t.Optional[str]) -> Descriptor:
+        """What ``reference`` names at the source. What a digest names, and the destination has on disk, need not be asked for."""
+        if self.source.remote and not self.target.remote and reference is not None and looks_like_digest(reference):
+            with contextlib.suppress(NotFoundError, InvalidError, MismatchError):
+                held = self.target.resolve(reference)
+                # Read, not believed: what index.json says of it may be wrong, and the source is asked then.
+                media_type = manifest.sniff_media_type(self.target.fetch_bytes(held), reference)
+                return Descriptor(media_type, held.digest, held.size)
+        return self.source.resolve(reference)
 
     def look_up(self, names: t.Iterable[str]) -> t.Dict[str, t.Optional[Descriptor]]:
         """What the tags name at the destination."""

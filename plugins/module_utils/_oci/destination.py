@@ -33,13 +33,14 @@ from .content.beneath import (
     stat_beneath,
     sweep,
 )
-from .content.lock import locked
-from .content.partial import BlobFile, ScratchFile, is_kept, partial_name
 from .content.store import CHUNK, Opener, VerifyingReader
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, OCIError, located, storage_errors
 from .titles import Parts
+
+if t.TYPE_CHECKING:
+    from .content.partial import ScratchFile
 
 PERMISSIONS = 0o777
 # What one sync is for. Of each folder in it three descriptors are open, in each thread.
@@ -127,12 +128,16 @@ class Destination:
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[None]:
         """Make the folder when it is missing, and keep other pulls out of it."""
+        from .content.lock import locked
+
         with located(self.location), storage_errors(f"making the folder {self.path}"):
             os.makedirs(self.path, exist_ok=True)
         with located(self.location), storage_errors(f"writing into {self.path}"), folder(self.path) as root, locked(root, self.path):
             try:
                 yield
             except BaseException as error:
+                from .content.partial import is_kept
+
                 if not is_kept(error):
                     with contextlib.suppress(NotFoundError, InvalidError, OSError):
                         self._sweep_partials(root)
@@ -158,6 +163,8 @@ class Destination:
 
     def fetch_file(self, parts: Parts, desc: Descriptor, content: Opener) -> None:
         """As ``write_file``, of a blob: what a cut pull has brought of it is gone on with."""
+        from .content.partial import BlobFile  # only what is fetched needs it
+
         where = os.path.join(self.path, *parts[:-1])
         with self.doing("writing", parts), self.parent(parts) as parent, BlobFile(parent, desc, where=where) as new:
             new.fill(content)
@@ -249,6 +256,8 @@ class Destination:
         return self._scratch(desc, os.path.dirname(self.path))
 
     def _scratch(self, desc: Descriptor, path: str) -> ScratchFile:
+        from .content.partial import ScratchFile, partial_name
+
         with located(self.location), storage_errors(f"making a temporary file for {self.path}"):
             where = _where_kept(path, partial_name(desc))
             if not os.access(where, os.W_OK) or os.stat(where).st_dev != os.stat(nearest(self.path)).st_dev:
@@ -259,7 +268,12 @@ class Destination:
 
     def clear_partials(self, descs: t.Iterable[Descriptor]) -> None:
         """Remove what is left of fetching these: all is in its place, so that a pull which was killed after that may have left it."""
-        for name in {partial_name(desc) for desc in descs}:
+        wanted = list(descs)
+        if not wanted:
+            return
+        from .content.partial import partial_name
+
+        for name in {partial_name(desc) for desc in wanted}:
             for path in (self.path, os.path.dirname(self.path)):
                 with contextlib.suppress(NotFoundError, InvalidError, OSError), folder(path) as parent:
                     if stat_beneath(parent, name) is not None:

@@ -10,9 +10,7 @@ import contextlib
 import threading
 import typing as t
 
-from .content.partial import ScratchFile
 from .content.store import Fetcher
-from .copy import stoppable
 from .destination import Destination
 from .listing import Listing, read_listing
 from .plaintar import Limits
@@ -20,6 +18,9 @@ from .receipt import Receipt
 from .selection import Item, reading
 from .spec.descriptor import Descriptor
 from .spec.errors import located, storage_errors
+
+if t.TYPE_CHECKING:
+    from .content.partial import ScratchFile
 
 
 class FolderBlobs:
@@ -63,6 +64,8 @@ class FolderBlobs:
         return listing
 
     def _fetch(self, item: Item, stop: t.Optional[threading.Event]) -> None:
+        from .transfer import stoppable
+
         file = self._files[item] = self._destination.scratch(item.desc)
         with located(self._destination.location), storage_errors(f"writing a temporary file for {item.title}"):
             file.fill(stoppable(self._src, item.desc, stop))

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Layers that are tars already."""
+"""Layers that are tars already. What reads them is imported when there is one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from .content import tar
-from .content.codec import MAGIC_SIZE, plain, sniff
 from .content.store import CHUNK
 from .layer import Compressed, Digesting, Sink, file_digest, open_regular
 from .spec.errors import InvalidError, storage_errors
@@ -26,11 +25,15 @@ class GivenTar:
     @property
     def codec(self) -> str:
         """Its compression, as its first bytes tell it."""
+        from .content.codec import MAGIC_SIZE, sniff
+
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
             return sniff(file.read(MAGIC_SIZE))
 
     def write_tar(self, sink: Sink) -> None:
         """The uncompressed tar. Raises InvalidError when the file is no tar, or a broken one."""
+        from .content.codec import plain
+
         checked = _Checked(sink)
         with storage_errors(f"reading {self.path}"), open_regular(self.path) as file:
             stream = plain(file, self.path)

@@ -21,19 +21,6 @@ from .spec.reference import Reference
 Params = t.Mapping[str, t.Any]
 # Of an item that is to be there: its reference, its store.
 Opened = t.Tuple[Reference, Source]
-_OF_OTHERS = ("layers", "config", "files", "platform")
-
-
-def is_index(params: Params) -> bool:
-    """Whether the options ask for an index. Raises InvalidError for those that go with nothing else, or not with it."""
-    if not params["manifests"]:
-        if params["append"]:
-            raise InvalidError("append keeps the other entries of an index: give manifests with it")
-        return False
-    others = [name for name in _OF_OTHERS if params[name]]
-    if others:
-        raise InvalidError(f"manifests makes an index, {others[0]} an image or artifact: give one or the other")
-    return True
 
 
 class IndexOptions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .content import codec
+from .content.compression import GZIP
 from .content.store import Fetcher, Source
 from .spec import mediatype
 from .spec.descriptor import CONTENT_DIGEST, Descriptor
@@ -56,7 +56,7 @@ def _layers(store: Fetcher, desc: Descriptor) -> t.Iterator[t.Tuple[Key, Descrip
     for layer in document.layers:
         # The folders of an artifact: gzip, whatever their media types.
         if CONTENT_DIGEST in layer.annotations:
-            yield (Digest(layer.annotations[CONTENT_DIGEST]), codec.GZIP), layer
+            yield (Digest(layer.annotations[CONTENT_DIGEST]), GZIP), layer
     yield from _image_layers(store, document)
 
 

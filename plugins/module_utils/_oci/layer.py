@@ -10,6 +10,7 @@ Entries are sorted; times, names of users and everything else of the host are le
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -20,12 +21,15 @@ from types import MappingProxyType
 
 from .content import tar
 from .content.beneath import folder
-from .content.codec import GZIP, Deflater
-from .content.gzip_blocks import Block, Reuse
+from .content.compression import GZIP, Block
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
 from .xattrs import pax_of
+
+if t.TYPE_CHECKING:
+    from .content.codec import Deflater
+    from .content.gzip_blocks import Reuse
 
 _PARENT_MODE = 0o755
 WHITEOUT = ".wh."
@@ -44,8 +48,7 @@ class Sink(t.Protocol):
 WriteTar = t.Callable[[Sink], None]
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(t.NamedTuple):
     """What every entry of a layer gets. ``mode`` is for regular files, folders get execute where it has read.
 
     None for ``mode``, ``uid`` or ``gid`` keeps the source's. ``xattrs``: whether extended attributes come along.
@@ -77,6 +80,10 @@ class Found(t.NamedTuple):
     parts: t.Tuple[str, ...]
     status: os.stat_result
     seen: int
+
+
+class Unusable(Exception):
+    """The tar that an earlier run made is not what it was. What was taken from it is worth nothing."""
 
 
 class Notes(t.Protocol):
@@ -398,14 +405,34 @@ class Digesting:
         return Digest.from_hash(self._hash)
 
 
-@dataclass(frozen=True)
-class Compressed:
+class Compressed(t.NamedTuple):
     """A compressed tar: digest and size of the blob, the digest of the tar in it (the layer's diff_id), and the blocks that we made."""
 
     digest: Digest
     size: int
     content_digest: Digest
     blocks: t.Tuple[Block, ...] = ()
+
+
+class _LateDeflater:
+    """A Deflater that is made with the first bytes: of a tree that has not changed there are none."""
+
+    def __init__(self, sink: Sink, codec: str, level: t.Optional[int], reuse: t.Optional[Reuse]) -> None:
+        self._arguments = (sink, codec, level, reuse)
+
+    @functools.cached_property
+    def _deflater(self) -> Deflater:
+        from .content.codec import Deflater
+
+        return Deflater(*self._arguments)
+
+    def write(self, content: bytes) -> None:
+        self._deflater.write(content)
+
+    def finish(self) -> t.Tuple[Block, ...]:
+        """The blocks, of gzip."""
+        self._deflater.finish()
+        return tuple(self._deflater.blocks)
 
 
 def content_digest(write_tar: WriteTar) -> Digest:
@@ -422,13 +449,13 @@ def compress(
 ) -> Compressed:
     """Write the tar, compressed, to ``sink``, and say what it was: one pass over the content. Other arguments as Deflater's."""
     blob = Digesting(sink)
-    deflater = Deflater(blob, codec, level, reuse)
+    deflater = _LateDeflater(blob, codec, level, reuse)
     content = Digesting(deflater)
     gathered = Gathering(content)
     write_tar(gathered)
     gathered.flush()
-    deflater.finish()
-    return Compressed(blob.digest, blob.size, content.digest, tuple(deflater.blocks))
+    blocks = deflater.finish()
+    return Compressed(blob.digest, blob.size, content.digest, blocks)
 
 
 def file_digest(path: str) -> t.Tuple[Digest, int]:

@@ -13,9 +13,8 @@ import typing as t
 from .content.overlay import Overlay, Spool
 from .given import GivenTar
 from .known import Known
-from .layer import Compressed, Tree, WriteTar, compress, content_digest
+from .layer import Compressed, Tree, Unusable, WriteTar, compress, content_digest
 from .layer_receipt import LayerReceipt, LayerReceipts, Unchanged
-from .old_tar import Unusable
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import storage_errors

@@ -19,17 +19,17 @@ import stat
 import time
 import typing as t
 import zlib
-from dataclasses import astuple, dataclass
 
 from .cache import DAMAGE, CacheFile, dumps
-from .content.codec import DEFAULT_LEVELS, GZIP
-from .content.gzip_blocks import Block
+from .content.compression import DEFAULT_LEVELS, GZIP, Block
 from .content.store import Fetcher
-from .layer import Compressed, Found, Tree
-from .old_tar import OldTar, Unusable
+from .layer import Compressed, Found, Tree, Unusable
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import OCIError
+
+if t.TYPE_CHECKING:
+    from .old_tar import OldTar
 
 _VERSION = 1  # counts what decides a tar's bytes, and a block's, beside the options
 _MAX_ROWS = 200_000
@@ -75,8 +75,7 @@ class LayerReceipts:
             self._warn = None
 
 
-@dataclass(frozen=True)
-class _Made:
+class _Made(t.NamedTuple):
     """A blob that we compressed: of which blocks, and by what."""
 
     blob: Descriptor
@@ -84,8 +83,7 @@ class _Made:
     by: str
 
 
-@dataclass(frozen=True)
-class _Stored:
+class _Stored(t.NamedTuple):
     """``ends``: where in the tar each row's bytes end; those of the first begin at ``start``."""
 
     rows: t.Sequence[Row]
@@ -119,6 +117,8 @@ class LayerReceipt:
 
     def _open_old(self, codec: str, level: t.Optional[int]) -> OldTar:
         """The tar in the blob that the last build made by the same compression: its blocks are what this build would make."""
+        from .old_tar import OldTar  # only what has changed needs it
+
         made = self._stored.made if self._stored is not None else None
         if made is None or made.by != _by(codec, level) or not self._receipts.store.exists(made.blob):
             raise Unusable("there is no such blob")
@@ -261,7 +261,7 @@ def is_settled(found: Found) -> bool:
 
 def _options(tree: Tree) -> t.List[t.Any]:
     has_xattrs = hasattr(os, "listxattr")
-    return [tree.packed, tree.parents, *astuple(tree.attributes), has_xattrs]
+    return [tree.packed, tree.parents, *tree.attributes, has_xattrs]
 
 
 def _by(codec: str, level: t.Optional[int]) -> str:

@@ -14,13 +14,15 @@ import hashlib
 import typing as t
 
 from .content import tar
-from .content.codec import Readable
 from .content.store import CHUNK
 from .plaintar import Limits, PlainTar
 from .spec.descriptor import CONTENT_DIGEST, UNPACK, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
 from .titles import Parts, check_apart, check_link, parse_member
+
+if t.TYPE_CHECKING:
+    from .content.codec import Readable
 
 # No setuid, setgid or sticky, not writable by others; its owner can always read a file, and enter and change a folder.
 _MODE = 0o755

@@ -15,9 +15,6 @@ import typing as t
 from ansible.module_utils.basic import missing_required_lib
 
 from .content.beneath import remove_temps
-from .registry.options import RegistryOptions
-from .registry.pools import MissingRequests
-from .registry.repository import open_repository
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
@@ -28,6 +25,7 @@ if t.TYPE_CHECKING:
     from .content.archive import Archive
     from .content.layout import Layout
     from .content.store import Source, Target
+    from .registry.options import RegistryOptions
 
 ARCHIVE_SUFFIX = ".tar"
 
@@ -95,6 +93,8 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
 
 
 def _told(error: OCIError) -> t.Dict[str, t.Any]:
+    from .registry.pools import MissingRequests
+
     if isinstance(error, MissingRequests):
         return {"msg": missing_required_lib("requests"), "exception": str(error)}
     return {"msg": str(error), **({"build_log": error.log} if isinstance(error, BuildError) else {})}
@@ -170,6 +170,8 @@ def _open_side(
         parsed = reference.parse(text, ref)
         store: Source
         if isinstance(parsed, reference.RegistryReference):
+            from .registry.repository import open_repository  # a task of layouts alone has no use for any of it
+
             found = _options_for(module, parsed, options)
             store = open_repository(parsed, found, module.warn, writing=side == "destination")
         elif options is not None:
@@ -195,6 +197,8 @@ def _readable(parsed: reference.LayoutReference) -> Source:
 
 def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
     """The side's own options, else those of ``registries`` for this host: credentials go only to the host they belong to."""
+    from .registry.options import RegistryOptions
+
     chosen = own
     if chosen is None:
         matching = [item for item in module.params.get("registries") or [] if _same_host(item["host"], parsed)]

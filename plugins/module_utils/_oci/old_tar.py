@@ -11,17 +11,15 @@ import contextlib
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .content.gzip_blocks import HEADER, Block, unpack
+from .content.compression import Block
+from .content.gzip_blocks import HEADER, unpack
 from .content.store import CHUNK, Fetcher, VerifyingReader
+from .layer import Unusable
 from .spec.descriptor import Descriptor
 from .spec.errors import OCIError
 
 _AHEAD = 2  # blocks that are inflated before they are asked for
 _RECENT = 8  # blocks whose compressed form is at hand: those that a new block can be, which begins a little behind
-
-
-class Unusable(Exception):
-    """The blob is not what it was. What was taken from it is worth nothing."""
 
 
 class OldBlock(t.NamedTuple):

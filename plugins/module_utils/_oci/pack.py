@@ -10,10 +10,10 @@ Everything new goes into an Overlay; a copy of the root from there is what write
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from .base import Base
-from .content import codec
+from .content import compression as codec
 from .content.overlay import Overlay
 from .given import GivenTar
 from .layer import Tree, file_digest, open_regular
@@ -31,8 +31,7 @@ _CREATED_BY = "lading.oci.oci_layout_build"
 _LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(t.NamedTuple):
     """One layer of an image. ``compression`` None: gzip, or a tar that is gzip or zstd as it is; ``level`` None: the codec's default."""
 
     source: t.Union[Tree, GivenTar, Whiteouts]
@@ -40,14 +39,13 @@ class Layer:
     level: t.Optional[int] = None
 
 
-@dataclass(frozen=True)
-class File:
+class File(t.NamedTuple):
     """One file or folder of an artifact; ``media_type`` None is oras's for files or folders."""
 
     source: t.Union[str, Tree]
     title: str
     media_type: t.Optional[str] = None
-    annotations: t.Mapping[str, str] = field(default_factory=dict)
+    annotations: t.Mapping[str, str] = MappingProxyType({})
 
 
 class Packer:

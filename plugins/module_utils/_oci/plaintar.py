@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
-from .content.codec import MAX_RATIO, Readable, plain
+from .content.compression import MAX_RATIO
 from .content.store import CHUNK
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, MismatchError
 
+if t.TYPE_CHECKING:
+    from .content.codec import Readable
 
-@dataclass(frozen=True)
-class Limits:
+
+class Limits(t.NamedTuple):
     """Of one folder that is unpacked: the bytes of its tar, those bytes per byte of its compressed form, its entries."""
 
     bytes: int = 64 * 1024**3
@@ -35,6 +36,8 @@ class PlainTar:
     def __init__(
         self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None, says: str = "its annotation"
     ) -> None:
+        from .content.codec import plain  # content that stands as it should is not read again
+
         self._stream = plain(raw, str(desc.digest), limits.ratio)
         self._desc = desc
         self._left = limits.bytes

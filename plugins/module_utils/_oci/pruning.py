@@ -10,7 +10,6 @@ Only what the receipt says that a pull wrote is ever removed, and only while it 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from .destination import Destination, Found, View
 from .receipt import FOLDER, Receipt, Record
@@ -32,8 +31,7 @@ class Removal(t.NamedTuple):
         return Line("/".join(self.parts) + ("/" if self.what == FOLDER else ""), self.what, "absent")
 
 
-@dataclass(frozen=True)
-class PrunePlan:
+class PrunePlan(t.NamedTuple):
     """``removals``: files and links, then folders from the deepest. ``changed_since``: what stays, because it is no longer what was
     written. ``forgotten``: paths that the record need not name any more."""
 

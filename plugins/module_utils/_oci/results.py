@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .copy import CopyPlan, Outcome, Stats, requests_of, stats_of
+from .copy import CopyPlan, Outcome, stats_of
 from .spec import mediatype, reference
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, located
+from .stats import Stats, requests_of
 
 if t.TYPE_CHECKING:
     from .content.archive import Archive

@@ -14,15 +14,16 @@ from .content.store import Fetcher
 from .documents import Documents
 from .globs import any_matches, globs
 from .listing import is_folder
-from .platforms import select_manifest
 from .receipt import Receipt
 from .spec import manifest, mediatype
 from .spec.descriptor import TITLE, Descriptor
 from .spec.digest import Digest, looks_like_digest
 from .spec.errors import InvalidError, OCIError, located
 from .spec.graph import MAX_NODES, post_order
-from .spec.platform import Platform, is_attestation
 from .titles import Parts, check_apart, parse_title
+
+if t.TYPE_CHECKING:
+    from .spec.platform import Platform
 
 UNTITLED = ("skip", "fail", "digest")
 
@@ -93,7 +94,7 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
     chosen = _Chosen(wanted)
     documents = Documents(src, receipt.manifest)
     with located(src.location):
-        pulled = select_manifest(src, root, wanted.platform, read=documents.read) if wanted.platform is not None else root
+        pulled = _chosen_by(wanted.platform, src, root, documents)
         walk = _Walk(src, documents, wanted)
         post_order(pulled, walk.children)
         if chosen.config is not None:
@@ -129,13 +130,22 @@ class _Walk:
         """What a manifest is attached to, when it is wanted. A platform chooses there as well: many a subject is an index."""
         if not self._wanted.subject or document.subject is None:
             return []
-        if self._wanted.platform is None:
-            return [document.subject]
-        return [select_manifest(self._src, document.subject, self._wanted.platform, read=self._documents.read)]
+        return [_chosen_by(self._wanted.platform, self._src, document.subject, self._documents)]
+
+
+def _chosen_by(platform: t.Optional[Platform], src: Fetcher, root: Descriptor, documents: Documents) -> Descriptor:
+    """What of an index the platform chooses; without one all of it."""
+    if platform is None:
+        return root
+    from .platforms import select_manifest  # each run compiles what it imports
+
+    return select_manifest(src, root, platform, read=documents.read)
 
 
 def _only_config(documents: Documents, root: Descriptor) -> Descriptor:
     """The config of the one manifest under ``root``; an attestation beside it is none. Raises InvalidError when there are several."""
+    from .spec.platform import is_attestation
+
     found: t.List[Descriptor] = []
 
     def children(desc: Descriptor) -> t.Sequence[Descriptor]:

@@ -13,12 +13,10 @@ from __future__ import annotations
 import functools
 import threading
 import typing as t
-from dataclasses import dataclass
 
 from .content import tar
 from .content.beneath import default_mode
 from .content.store import CHUNK, Fetcher, again_on_mismatch
-from .copy import Stats, run_all, stoppable
 from .destination import Batch, Destination, Found, View, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member, contents
@@ -28,6 +26,7 @@ from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, located, storage_errors
+from .stats import Stats
 from .titles import Parts
 
 DEFAULT_CONCURRENCY = 8
@@ -51,8 +50,7 @@ class Difference(t.NamedTuple):
     content: bool
 
 
-@dataclass(frozen=True)
-class ItemPlan:
+class ItemPlan(t.NamedTuple):
     """``fetch``: the content is needed to make it so. ``lines``: what differs, or the item itself when nothing does."""
 
     item: Item
@@ -61,8 +59,7 @@ class ItemPlan:
     lines: t.Tuple[Line, ...]
 
 
-@dataclass(frozen=True)
-class UnpackPlan:
+class UnpackPlan(t.NamedTuple):
     """What a pull does. Check mode returns it, the run applies it. ``listed``: folder layers fetched only to compare."""
 
     selection: Selection
@@ -78,8 +75,7 @@ class UnpackPlan:
         return [plan for plan in self.items if plan.fetch]
 
 
-@dataclass(frozen=True)
-class Pull:
+class Pull(t.NamedTuple):
     """The parts that plan and apply work with. ``modes``: whether a file of a folder has to have its member's execute bit.
 
     ``announce`` is told the plan that is carried out, before the first file is written.
@@ -177,6 +173,8 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
 
     All folder layers are fetched and judged before the first file is written.
     """
+    from .transfer import run_all  # here and below: what nothing has changed needs none of
+
     stop = threading.Event()
     _read_folders(pull, plan, concurrency, stop)
     with pull.destination.writing():
@@ -190,6 +188,8 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
 
 
 def _read_folders(pull: Pull, plan: UnpackPlan, concurrency: int, stop: threading.Event) -> None:
+    from .transfer import run_all
+
     unread = [one.item for one in plan.fetches if one.item.folder and pull.blobs.content(one.item) is None]
     run_all(_stopping(stop, lambda item: pull.blobs.read(item, stop)), unread, concurrency, stop)
 
@@ -223,6 +223,8 @@ def _file_jobs(pull: Pull, plan: UnpackPlan, stop: threading.Event) -> t.List[Jo
 
 
 def _write_files(pull: Pull, items: t.Sequence[Item], stop: threading.Event) -> None:
+    from .transfer import stoppable
+
     first, *others = items
 
     def write() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import auth, lists, origin
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.authfile import Credential
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.scopes import covers, merge_scopes
 
 from .common import allowed
 
@@ -31,8 +32,8 @@ def one_input(data: bytes) -> None:
         with allowed():
             origin.host_of(origin.resolve(REGISTRY, link.group(1)))
     assert origin.quoted(text).isprintable() and len(origin.quoted(text)) <= 16 * 1024
-    scopes = auth.merge_scopes(text)
-    assert auth.covers(scopes, auth.merge_scopes("repository:a:pull")) in (True, False)
+    scopes = merge_scopes(text)
+    assert covers(scopes, merge_scopes("repository:a:pull")) in (True, False)
 
 
 def _login(challenge: auth.Challenge, body: bytes) -> None:
@@ -44,7 +45,7 @@ def _login(challenge: auth.Challenge, body: bytes) -> None:
 
 
 def _flow(realm: str, challenge: auth.Challenge, credential: object, body: bytes) -> None:
-    flow = auth.bearer_flow(realm, challenge.parameters.get("service", ""), auth.merge_scopes("repository:a:pull"), credential)  # type: ignore[arg-type]
+    flow = auth.bearer_flow(realm, challenge.parameters.get("service", ""), merge_scopes("repository:a:pull"), credential)  # type: ignore[arg-type]
     request = next(flow)
     assert origin.same_origin(request.url, realm) and "needle" not in request.url
     for status in (404, 200):

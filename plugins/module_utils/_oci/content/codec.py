@@ -13,23 +13,18 @@ import zlib
 
 from ..spec.errors import InvalidError
 from . import gzip_blocks
+from .compression import BZIP2, DEFAULT_LEVELS, GZIP, MAX_RATIO, NONE, XZ, ZSTD, check_level
 from .store import CHUNK
 
-GZIP, ZSTD, XZ, BZIP2, NONE = "gzip", "zstd", "xz", "bzip2", "none"
 GZIP_MAGIC = b"\x1f\x8b"
 _MAGICS = {GZIP_MAGIC: GZIP, b"\x28\xb5\x2f\xfd": ZSTD, b"\xfd7zXZ\x00": XZ, b"BZh": BZIP2}
 MAGIC_SIZE = 6  # bytes that ``sniff`` wants to see
-# Honest content may be all zeros, but not for gigabytes: over the free part more than this is a bomb (CVE-2023-25153).
-MAX_RATIO = 200
 _FREE = 256 * 1024 * 1024
 _INPUT = 64 * 1024
 # The library ``zstandard`` bounds no output: this much input cannot become more than some 16 MiB, which it holds twice.
 _UNBOUNDED_INPUT = 512
 _XZ_MEMORY = 96 * 1024 * 1024  # xz -9 needs 65 MiB; what claims more is out for the memory
 _GZIP_WINDOW = 31  # zlib's window bits for a gzip stream: mtime 0, no name
-LEVELS = {GZIP: range(1, 10), ZSTD: range(1, 20)}
-# As small as what Go writes by default, in half the time that zlib takes for its own default.
-DEFAULT_LEVELS = {GZIP: 4, ZSTD: 3}
 
 
 class Readable(t.Protocol):
@@ -233,14 +228,6 @@ class Deflater:
             self._blocks.finish()
         elif self._inner is not None:
             self._sink.write(self._inner.flush())
-
-
-def check_level(codec: str, level: t.Optional[int], what: str) -> None:
-    """Raises InvalidError for a level that the codec has not."""
-    if level is not None and level not in LEVELS.get(codec, ()):
-        levels = LEVELS.get(codec)
-        allowed = f"it has the levels {levels[0]} to {levels[-1]}" if levels else "it has no levels"
-        raise InvalidError(f"{what} is {level} with the compression {codec}: {allowed}")
 
 
 def _compressor(codec: str, level: int) -> t.Any:

@@ -18,6 +18,8 @@ import typing as t
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from .compression import Block
+
 MIN_BLOCK = 512 * 1024
 MAX_BLOCK = 1024 * 1024
 # mtime 0, no name; the system is UNIX, as zlib writes it.
@@ -33,13 +35,6 @@ _MAX_WORKERS = 8  # each holds some blocks in memory
 
 # Content and its compressed form, when that is at hand.
 Reuse = t.Callable[[bytes], t.Optional[bytes]]
-
-
-class Block(t.NamedTuple):
-    """Sizes of a block's content and of its compressed form."""
-
-    size: int
-    packed: int
 
 
 class Sink(t.Protocol):

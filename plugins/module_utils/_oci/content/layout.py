@@ -22,7 +22,6 @@ from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, nearest, open_beneath, stat_beneath, sweep
-from .lock import locked
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import Fetcher, Incoming, Opener, RawReader, bytes_opener
 
@@ -100,6 +99,8 @@ class Layout(IndexedStore):
     def _prepare(self) -> None:
         """Make the folder a layout, if it is none yet, and clear away what killed writers left."""
         os.makedirs(self.path, exist_ok=True)
+        from .lock import locked  # for who writes
+
         with folder(self.path) as root, locked(root, self.path):
             sweep(root, partials=False)
             try:
@@ -180,6 +181,8 @@ class Layout(IndexedStore):
         self._change_index(lambda index: index.untagged(*references))
 
     def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
+        from .lock import locked  # for who writes
+
         with folder(self.path) as root, locked(root, self.path):
             sweep(root)
             old = self._read_index(root)

@@ -14,7 +14,7 @@ import contextlib
 import io
 import threading
 import typing as t
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ..spec import ending, mediatype
 from ..spec.descriptor import Descriptor
@@ -187,8 +187,7 @@ class Named(t.NamedTuple):
     references: t.Tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(t.NamedTuple):
     """What is about to be written: ``missing`` will be pushed (successors first, the root among them when it is not stored yet),
     ``references`` will name ``root``; ``also``: further roots. ``kept`` is what the roots need and the target has already.
     ``damaged``: digests of those in ``missing`` that are stored, and are not what they ought to be. ``unmoved``: names, with the
@@ -201,7 +200,7 @@ class Incoming:
     kept: t.Tuple[Descriptor, ...] = ()
     also: t.Tuple[Named, ...] = ()
     damaged: t.FrozenSet[Digest] = frozenset()
-    unmoved: t.Mapping[str, t.Optional[Digest]] = field(default_factory=dict)
+    unmoved: t.Mapping[str, t.Optional[Digest]] = MappingProxyType({})
 
     @property
     def roots(self) -> t.List[Named]:

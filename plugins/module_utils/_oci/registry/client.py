@@ -9,19 +9,21 @@ from __future__ import annotations
 import contextlib
 import threading
 import typing as t
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ..spec import ending, strictjson
-from ..spec.errors import OCIError, TransportError
-from . import auth
+from ..spec.errors import Interrupted, OCIError, TransportError
 from .answers import warnings_of
-from .login import Caller, Login
+from .caller import Caller
 from .origin import host_of, quoted, resolve, same_origin, secrets
 from .retry import PASSING, Patience, Sleep, retry_after
-from .transport import Interrupted, Request, Response, Transport
+from .scopes import Scopes, covers, merge_scopes
+from .transport import Request, Response, Transport
 
 if t.TYPE_CHECKING:
     from ..content.store import RawReader
+    from . import auth
+    from .login import Login
     from .options import RegistryOptions
 
 MAX_REDIRECTS = 5
@@ -32,16 +34,14 @@ _LOGINS = 2
 _PUBLIC_HEADERS = ("accept", "range")
 
 
-@dataclass(frozen=True)
-class Payload:
+class Payload(t.NamedTuple):
     """What a request sends: ``open`` gives it from the start, as often as it has to be sent; ``length`` in bytes."""
 
     open: t.Callable[[], RawReader]
     length: int
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(t.NamedTuple):
     """A request of a repository. ``url`` is a path of the registry or an absolute URL of its origin.
 
     ``across``: a redirect of a GET or HEAD may lead to another origin, where no credential, header or certificate goes along.
@@ -51,8 +51,8 @@ class Call:
 
     method: str
     url: str
-    scopes: auth.Scopes
-    headers: t.Mapping[str, str] = field(default_factory=dict)
+    scopes: Scopes
+    headers: t.Mapping[str, str] = MappingProxyType({})
     payload: t.Optional[Payload] = None
     across: bool = False
     once: bool = False
@@ -67,7 +67,8 @@ class Client:
         self.host = host
         self.options = options
         self.transport = Transport(host, options)
-        self._login = Login(self.transport.url, options.auth_hosts, self._fetch_token)
+        # Made with the first challenge: many registries have none, and each run compiles what it imports.
+        self._login: t.Optional[Login] = None
         self._warn = warn
         self._sleep = sleep
         self._warned: t.Set[str] = set()
@@ -100,19 +101,19 @@ class Client:
     def _logged_in(self, caller: Caller, call: Call) -> Response:
         """One try, and what it takes to be let in."""
         scopes = call.scopes
-        authorization = self._login.known(caller, scopes)
+        authorization = self._login.known(caller, scopes) if self._login is not None else None
         refused = 0
         for logins in range(_LOGINS + 1):
             response = self._redirected(caller, call, authorization)
             if response.status != 401 or response.foreign:
                 break
-            challenge = auth.preferred(auth.parse_challenge(response.headers.get("WWW-Authenticate", "")))
-            wanted = auth.merge_scopes(*scopes, challenge.parameters.get("scope", "")) if challenge else scopes
+            challenge = _challenge_of(response)
+            wanted = merge_scopes(*scopes, challenge.parameters.get("scope", "")) if challenge else scopes
             refused += authorization is not None
             # A refused login is made anew once, because it may have run out; and once more when the challenge wants more than that.
-            if challenge is None or logins == _LOGINS or (refused > 1 and auth.covers(scopes, wanted)):
+            if challenge is None or logins == _LOGINS or (refused > 1 and covers(scopes, wanted)):
                 break
-            answer = self._login.answer(caller, challenge, wanted, authorization)
+            answer = self._made_login().answer(caller, challenge, wanted, authorization)
             if answer is None:
                 break
             response.finish()
@@ -120,6 +121,14 @@ class Client:
         if not response.foreign:
             self._pass_on_warnings(response)
         return response
+
+    def _made_login(self) -> Login:
+        from .login import Login
+
+        with self._lock:
+            if self._login is None:
+                self._login = Login(self.transport.url, self.options.auth_hosts, self._fetch_token)
+            return self._login
 
     def _redirected(self, caller: Caller, call: Call, authorization: t.Optional[str]) -> Response:
         """One exchange with the registry, redirects followed by hand."""
@@ -156,6 +165,8 @@ class Client:
 
     def _fetch_token(self, caller: Caller, request: auth.TokenRequest) -> auth.TokenAnswer:
         """One exchange with the token server; a redirect is an answer like any other, and no token."""
+        from . import auth
+
         patience = self.patience()
         while True:
             try:
@@ -204,6 +215,13 @@ class _Bytes:
 
 def bytes_payload(content: bytes) -> Payload:
     return Payload(lambda: _Bytes(content), len(content))
+
+
+def _challenge_of(response: Response) -> t.Optional[auth.Challenge]:
+    """What of a 401 can be answered."""
+    from . import auth
+
+    return auth.preferred(auth.parse_challenge(response.headers.get("WWW-Authenticate", "")))
 
 
 def _follows(method: str, status: int) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..spec.errors import TransportError
+from ..spec.errors import Interrupted, TransportError
 from .retry import Patience
-from .transport import Interrupted, Response
+from .transport import Response
 
 _CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,19})-([0-9]{1,19})/(\*|[0-9]{1,19})", re.ASCII)
 _PROGRESS = 1024 * 1024  # bytes after which a broken connection is a new one, not the same again

@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""Who asks, and how the registry lets them in: challenges answered, tokens kept for the run."""
+"""How a registry lets its callers in: challenges answered, tokens kept for the run."""
 
 from __future__ import annotations
 
-import collections
 import threading
 import time
 import typing as t
 
 from ..spec.errors import RegistryError
 from . import auth
-from .origin import host_of, secrets
+from .caller import Caller
+from .origin import host_of
+from .scopes import Scopes, covers
 
 if t.TYPE_CHECKING:
     from .credentials import Credential
@@ -21,40 +22,8 @@ if t.TYPE_CHECKING:
 _MARGIN = 10.0  # seconds before its end that a token is no longer used
 
 
-class Caller:
-    """One repository's side: counts its requests by verb, and looks its credential up when the registry first asks for it."""
-
-    def __init__(self, find: t.Callable[[], t.Optional[Credential]]) -> None:
-        self._find = find
-        self._lock = threading.Lock()
-        self._found: t.List[t.Optional[Credential]] = []
-        self.requests: t.Counter[str] = collections.Counter()
-
-    def count(self, verb: str) -> None:
-        with self._lock:
-            self.requests[verb] += 1
-
-    def credential(self) -> t.Optional[Credential]:
-        """None is anonymous. Looked up once, whatever the number of threads: a helper may ask its user."""
-        with self._lock:
-            if not self._found:
-                self._found.append(self._find())
-            credential = self._found[0]
-        if credential is not None:
-            secrets.add(credential.password, credential.identity_token, credential.registry_token)
-        return credential
-
-    @property
-    def hint(self) -> str:
-        """What to do about a refusal, in words."""
-        credential = self._found[0] if self._found else None
-        if credential is None:
-            return "no credentials were given or found for it"
-        return f"with the credentials of {credential.username}" if credential.username else "with the token that was given"
-
-
 class _Held(t.NamedTuple):
-    scopes: auth.Scopes
+    scopes: Scopes
     authorization: str
     ends: float
 
@@ -79,14 +48,14 @@ class Login:
         self._challenge: t.Optional[auth.Challenge] = None
         self._held: t.Dict[t.Tuple[t.Optional[Credential], str, str], t.List[_Held]] = {}
 
-    def known(self, caller: Caller, scopes: auth.Scopes) -> t.Optional[str]:
+    def known(self, caller: Caller, scopes: Scopes) -> t.Optional[str]:
         """The Authorization for a request, ahead of any challenge: None until the registry has sent its first."""
         with self._lock:
             if self._challenge is None:
                 return None
             return self._authorization(caller, self._challenge, scopes, None)
 
-    def answer(self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]) -> t.Optional[str]:
+    def answer(self, caller: Caller, challenge: auth.Challenge, scopes: Scopes, refused: t.Optional[str]) -> t.Optional[str]:
         """The Authorization that answers a 401's challenge; None when there is none but what was ``refused`` already.
 
         Raises TransportError for a token server that may not be asked, RegistryError when it refuses.
@@ -98,7 +67,7 @@ class Login:
             self._challenge = challenge
             return authorization
 
-    def _authorization(self, caller: Caller, challenge: auth.Challenge, scopes: auth.Scopes, refused: t.Optional[str]) -> t.Optional[str]:
+    def _authorization(self, caller: Caller, challenge: auth.Challenge, scopes: Scopes, refused: t.Optional[str]) -> t.Optional[str]:
         credential = caller.credential()
         if credential is not None and credential.registry_token:
             return f"Bearer {credential.registry_token}"
@@ -111,7 +80,7 @@ class Login:
         caller: Caller,
         credential: t.Optional[Credential],
         challenge: auth.Challenge,
-        scopes: auth.Scopes,
+        scopes: Scopes,
         refused: t.Optional[str],
     ) -> str:
         realm = auth.check_realm(challenge.parameters["realm"], self._url, self._auth_hosts)
@@ -119,7 +88,7 @@ class Login:
         held = self._held.setdefault((credential, realm, service), [])
         held[:] = [one for one in held if one.authorization != refused and one.ends > self._clock()]
         for one in held:
-            if auth.covers(one.scopes, scopes):
+            if covers(one.scopes, scopes):
                 return one.authorization
         token = self._run(caller, auth.bearer_flow(realm, service, scopes, credential))
         authorization = f"Bearer {token.value}"

@@ -20,12 +20,12 @@ from ..spec.errors import InvalidError, MismatchError, NotFoundError, RegistryEr
 from ..spec.reference import RegistryReference, check_tag
 from ..spec.referrers import fallback_tag, index_of, listed_as
 from . import answers
-from .auth import merge_scopes, repository_scope
+from .caller import Caller
 from .client import Call, Client, bytes_payload, swallow
-from .login import Caller
 from .options import RegistryOptions
 from .origin import quoted
 from .retry import PASSING
+from .scopes import merge_scopes, repository_scope
 
 if t.TYPE_CHECKING:
     from .credentials import Credential
@@ -314,7 +314,9 @@ class Repository(Target):
         return f"{method} {kind} {name} of {self.reference.name}"
 
     def _error(self, response: Response, doing: str) -> RegistryError:
-        return answers.failure(response, doing, self._caller.hint)
+        from .failures import failure
+
+        return failure(response, doing, self._caller.hint)
 
 
 def _kind(desc: Descriptor) -> str:

@@ -11,7 +11,6 @@ import select
 import socket
 import ssl
 import typing as t
-from dataclasses import dataclass
 
 from ..spec.errors import MismatchError, storage_errors
 
@@ -21,8 +20,7 @@ SHORTER = "the content became shorter while it was sent"
 _STEP = 4 * 1024 * 1024  # bytes of a file between two looks at whether the run is being ended
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(t.NamedTuple):
     """``length`` bytes at ``offset`` of an open file. ``check`` is called before each step, and raises to end the sending."""
 
     descriptor: int

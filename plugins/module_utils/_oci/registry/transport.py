@@ -9,15 +9,13 @@ Nothing is taken from the environment but proxies, and those explicitly: no .net
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import socket
-import ssl
 import threading
 import typing as t
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from ..spec.errors import TransportError
+from ..spec.errors import Interrupted, TransportError
 from .origin import Origin, host_of, origin_of, quoted, shown
 from .pacing import PacedResponse
 from .pools import Failures, for_address, http_library, open_pool, silence_warnings
@@ -25,14 +23,12 @@ from .proxies import proxy_for
 from .sending import StretchBody
 
 if t.TYPE_CHECKING:
+    import ssl
+
     from .options import RegistryOptions
 
 USER_AGENT = "lading.oci"
 _REST = 256 * 1024  # bytes of an answer that are read to keep its connection; with more it is cheaper to open another
-
-
-class Interrupted(TransportError):
-    """The connection failed in a way that may pass: worth another try."""
 
 
 class Body(t.Protocol):
@@ -44,8 +40,7 @@ class Body(t.Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(t.NamedTuple):
     """``body`` has ``length`` bytes; without one nothing is sent, and ``length`` 0 says so in the header, None does not.
 
     ``grace``: seconds beyond the time-out that the answer may take.
@@ -53,7 +48,7 @@ class Request:
 
     method: str
     url: str
-    headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headers: t.Mapping[str, str] = MappingProxyType({})
     body: t.Optional[Body] = None
     length: t.Optional[int] = None
     grace: float = 0
@@ -196,6 +191,11 @@ class Transport:
                 pool = self._pools[origin, proxy] = open_pool(origin, context, self._options.timeout, proxy)
             return pool
 
+    def _translated(self, error: Exception, url: str) -> TransportError:
+        from .faults import translated  # most runs have none, and each compiles what it imports
+
+        return translated(error, url, self._options.timeout)
+
     def _context(self, url: str) -> ssl.SSLContext:
         from .tls import ssl_context  # not for plain http
 
@@ -207,25 +207,6 @@ class Transport:
             # No client certificate of certs.d either: the registry may not choose to whom we are known.
             context = ssl_context(host_of(url), self._options, as_client=False)
         return for_address(context, url)
-
-    def _translated(self, error: Exception, url: str) -> TransportError:
-        """The library's error for one of urllib3 or the socket."""
-        cause = _root_cause(error)
-        host = host_of(url)
-        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-            return TransportError(f"no such host: {host}")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            detail = quoted(cause.verify_message or cause)
-            return TransportError(f"the TLS certificate of {host} is not trusted: {detail} (a private CA is named by ca_path)")
-        if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause).upper():
-            return TransportError(f"{host} does not answer with TLS (for a registry without TLS set plain_http)")
-        if isinstance(cause, ssl.SSLError):
-            return Interrupted(f"TLS with {host} failed: {quoted(cause)}")
-        if type(cause).__name__ == "IncompleteRead":
-            return Interrupted(f"{host} closed the connection before the end of its answer")
-        if isinstance(cause, socket.timeout) or "timed out" in str(error).lower():
-            return Interrupted(f"{host} gave no answer, or too slow a one, within {self._options.timeout:g} seconds")
-        return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}")
 
 
 def _target(url: str, proxy: t.Optional[str]) -> str:
@@ -261,25 +242,3 @@ def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:
     if headers.get("Transfer-Encoding") or not (text.isdigit() and text.isascii() and len(text) < 20):
         return None
     return int(text)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The innermost error: urllib3 wraps the socket's, several times."""
-    seen: t.Set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        # What an error was raised "from None" of has nothing to do with it, as in urllib3 1.
-        context = None if error.__suppress_context__ else error.__context__
-        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, context]
-        inner = [item for item in wrapped if isinstance(item, BaseException)]
-        if not inner:
-            return error
-        error = inner[0]
-    return error
-
-
-def _reason(cause: BaseException) -> str:
-    strerror = getattr(cause, "strerror", None)
-    return (
-        strerror if isinstance(strerror, str) and strerror else (str(cause).rpartition("object at 0x")[2].partition(": ")[2] or str(cause))
-    )

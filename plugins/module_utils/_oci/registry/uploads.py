@@ -13,19 +13,20 @@ import io
 import re
 import typing as t
 
-from ..spec.errors import MismatchError, OCIError, RegistryError, TransportError, storage_errors
+from ..spec.errors import Interrupted, MismatchError, OCIError, RegistryError, TransportError, storage_errors
 from . import answers
 from .client import Call, Client, Payload, swallow
-from .login import Caller
+from .failures import failure
 from .origin import host_of, resolve, same_origin
 from .retry import PASSING, Patience, retry_after
 from .sending import SHORTER, Stretch
-from .transport import Interrupted, Response
+from .transport import Response
 
 if t.TYPE_CHECKING:
     from ..content.store import Opener, VerifyingReader
     from ..spec.descriptor import Descriptor
-    from .auth import Scopes
+    from .caller import Caller
+    from .scopes import Scopes
 
 # Chunks to try, one after the other; nginx takes 1 MiB in one request unless told otherwise.
 CHUNK_SIZES = (64 * 1024 * 1024, 8 * 1024 * 1024, 1024 * 1024)
@@ -276,7 +277,7 @@ class Upload:
         return f"{method} of blob {self._desc.digest} to {self._repository}"
 
     def _failure(self, response: Response, method: str) -> RegistryError:
-        return answers.failure(response, self._doing(method), self._caller.hint)
+        return failure(response, self._doing(method), self._caller.hint)
 
 
 class _Content:

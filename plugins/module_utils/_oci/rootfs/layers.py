@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import typing as t
-from dataclasses import replace
 
 from ..content import tar
 from ..content.partial import ScratchFile
 from ..content.store import Fetcher
-from ..copy import run_all, stoppable
 from ..destination import Destination
 from ..plaintar import Limits, PlainTar
 from ..selection import reading
@@ -22,6 +20,7 @@ from ..spec import mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import NotFoundError, located, storage_errors
+from ..transfer import run_all, stoppable
 from .entries import Listing
 from .image import Image
 from .members import parse_member
@@ -108,7 +107,7 @@ class Layers:
         """Returns the bytes that are still allowed."""
         desc, diff_id = self._image.layers[number], self._image.diff_ids[number]
         with self._reading(number), located(self._src.location), self._opened(number) as raw:
-            stream = PlainTar(raw, desc, replace(self._limits, bytes=left), diff_id, "the image's config")
+            stream = PlainTar(raw, desc, self._limits._replace(bytes=left), diff_id, "the image's config")
             reader = tar.TarReader(stream)
             for member in reader:
                 entry = parse_member(member, number, reader.read)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..copy import Stats
 from ..documents import Documents
 from ..spec import mediatype
 from ..spec.errors import InvalidError, printable
+from ..stats import Stats
 from .disk import ABSENT
 from .entries import Policy, counts
 from .plan import RootfsPlan, Unpacking

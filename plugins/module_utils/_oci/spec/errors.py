@@ -77,6 +77,10 @@ class TransportError(OCIError):
     """No usable answer came over the network."""
 
 
+class Interrupted(TransportError):
+    """The connection failed in a way that may pass: worth another try."""
+
+
 class CancelledError(OCIError):
     """Work was given up because other work of the same task failed; that one's error is the one to report."""
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from . import mediatype, strictjson
 from .digest import Digest
@@ -16,8 +15,7 @@ from .manifest import Manifest
 from .platform import Platform
 
 
-@dataclass(frozen=True)
-class ImageConfig:
+class ImageConfig(t.NamedTuple):
     """``document`` as it was read; ``diff_ids``: digests of the layers' uncompressed tars, the lowest first."""
 
     document: t.Mapping[str, t.Any]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from . import mediatype, strictjson
 from .descriptor import Descriptor, parse_annotations
@@ -18,8 +18,7 @@ _ESSENTIAL = ("schemaVersion", "mediaType", "config", "layers", "manifests", "su
 _BY_LOWER = {name.lower(): name for name in _ESSENTIAL}
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(t.NamedTuple):
     """One image manifest (``config`` and ``layers``) or one index (``manifests``); ``artifact_type`` is '' when absent."""
 
     media_type: str
@@ -28,7 +27,7 @@ class Manifest:
     manifests: t.Tuple[Descriptor, ...] = ()
     subject: t.Optional[Descriptor] = None
     artifact_type: str = ""
-    annotations: t.Mapping[str, str] = field(default_factory=dict)
+    annotations: t.Mapping[str, str] = MappingProxyType({})
 
 
 def parse(desc: Descriptor, content: bytes) -> Manifest:

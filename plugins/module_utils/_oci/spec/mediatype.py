@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, replace
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -67,8 +66,7 @@ def is_nondistributable(media_type: str) -> bool:
     return media_type.startswith(_NONDISTRIBUTABLE)
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(t.NamedTuple):
     """What a layer's media type says: ``compression`` is ``none``, ``gzip`` or ``zstd``."""
 
     docker: bool
@@ -94,5 +92,5 @@ def converted(media_type: str, docker: bool) -> str:
     """The Docker or OCI name of a manifest, index, config or layer; any other type is the same in both."""
     layer = parse_layer(media_type)
     if layer is not None:
-        return str(replace(layer, docker=docker))
+        return str(layer._replace(docker=docker))
     return next((pair[docker] for pair in _DOCUMENTS if media_type in pair), media_type)

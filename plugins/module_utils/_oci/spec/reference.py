@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, replace
 
 from .digest import Digest, looks_like_digest
 from .errors import InvalidError
@@ -37,8 +36,7 @@ _OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-daemon:", "dir:", "contai
 _BEGINNINGS = (*_LAYOUT_PREFIXES, _DOCKER_ARCHIVE, *_OTHER_TRANSPORTS)
 
 
-@dataclass(frozen=True)
-class RegistryReference:
+class RegistryReference(t.NamedTuple):
     """``registry`` is the logical host[:port] ('docker.io' for every name of Docker Hub); ``tag`` and ``digest`` may be None."""
 
     registry: str
@@ -66,8 +64,7 @@ class RegistryReference:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
-@dataclass(frozen=True)
-class LayoutReference:
+class LayoutReference(t.NamedTuple):
     """``path`` of a layout directory or tar; ``archive`` is True when the reference says that it is a tar, ``docker`` when it says that
     it is one of ``docker save``. ``tag`` of a source may be ``@N``."""
 
@@ -128,7 +125,7 @@ def image_name(name: str) -> str:
     found = _parse_registry(qualified(name), None)
     if found.digest is not None:
         raise InvalidError(f"not the name and tag of an image: {name[:300]!r}")
-    full = str(found if found.tag else replace(found, tag="latest"))
+    full = str(found if found.tag else found._replace(tag="latest"))
     return full[len(_DOCKER) :] if full.startswith(_DOCKER) else full
 
 
@@ -238,14 +235,14 @@ def _normalise(found: RegistryReference) -> RegistryReference:
     """Docker Hub has three host names and an implied ``library/`` (distribution/reference, normalize.go)."""
     lowered = found.registry.lower()
     if lowered not in _DOCKER_HUB_NAMES:
-        return replace(found, registry=lowered)
+        return found._replace(registry=lowered)
     repository = found.repository if "/" in found.repository else f"library/{found.repository}"
-    return replace(found, registry="docker.io", repository=repository)
+    return found._replace(registry="docker.io", repository=repository)
 
 
 def _with_ref(found: RegistryReference, ref: str, text: str) -> RegistryReference:
     if found.target is not None:
         raise InvalidError(f"{text!r} has a tag or digest of its own, and {ref!r} is given beside it: say it once")
     if looks_like_digest(ref):
-        return replace(found, digest=Digest(ref))
-    return replace(found, tag=check_tag(ref))
+        return found._replace(digest=Digest(ref))
+    return found._replace(tag=check_tag(ref))

@@ -112,6 +112,47 @@ def test_a_registry_and_its_options(run: Run, images: Images, registry: FakeRegi
     assert "retries is -1, it must be at least 0" in run.failed({**own, "dest_registry": {"retries": -1}})
 
 
+def test_what_a_digest_names_and_the_layout_has_is_not_asked_for(
+    run: Run, images: Images, registry: FakeRegistry, tmp_path: pathlib.Path
+) -> None:
+    plain, name = {"plain_http": True}, f"{registry.host}/team/app"
+    digest = run.done({"src": f"oci:{tmp_path}/source:v1", "dest": f"{name}:v1", "dest_registry": plain})["digest"]
+    out = tmp_path / "out"
+    pinned = {"src": f"{name}:v1@{digest}", "src_registry": plain, "dest": f"oci:{out}:v1"}
+    first = run.done(pinned)
+    assert first["changed"] and first["stats"]["requests"]["source"]["HEAD"] == 1
+    registry.seen.clear()
+    for checks in (True, False):
+        again = run.done(pinned, check=checks)
+        assert not again["changed"] and registry.seen == []
+    assert {**again, "stats": 0, "diff": 0} == {**first, "stats": 0, "diff": 0, "changed": False, "tags": again["tags"]}
+    another = run.done({**pinned, "tags": ["v2"]})
+    assert another["changed"] and registry.seen == [] and Layout(str(out)).names() == ["v1", "v2"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "size"])
+def test_a_digest_is_asked_for_when_the_layout_has_something_else(
+    damage: str, run: Run, images: Images, registry: FakeRegistry, tmp_path: pathlib.Path
+) -> None:
+    plain, name = {"plain_http": True}, f"{registry.host}/team/app"
+    digest = run.done({"src": f"oci:{tmp_path}/source:v1", "dest": f"{name}:v1", "dest_registry": plain})["digest"]
+    out = tmp_path / "out"
+    pinned = {"src": f"{name}@{digest}", "src_registry": plain, "dest": f"oci:{out}:v1"}
+    whole = run.done(pinned)
+    blob, index = out / "blobs" / "sha256" / digest.partition(":")[2], out / "index.json"
+    content = blob.read_bytes()
+    if damage == "size":
+        index.write_text(index.read_text().replace(f'"size":{len(content)}', '"size":7'))
+        assert '"size":7' in index.read_text()
+    else:
+        blob.chmod(0o644)
+        blob.write_bytes(content[:-1] if damage == "cut" else content[:-1] + b" ")
+    registry.seen.clear()
+    again = run.done(pinned)
+    assert registry.methods()[0] == "HEAD" and blob.read_bytes() == content
+    assert again["digest"] == whole["digest"] and again["changed"] == (damage != "size")
+
+
 def test_a_source_that_is_still_to_be_made(run: Run, images: Images, tmp_path: pathlib.Path) -> None:
     arguments = {"src": f"oci:{tmp_path}/none:v1", "dest": f"oci:{tmp_path}/source:v1", "tags": ["new"]}
     planned = run.done(arguments, check=True)

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import auth
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.credentials import Credential
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin import secrets
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.scopes import covers, merge_scopes
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
     InvalidError,
     OCIError,
@@ -62,16 +63,16 @@ def test_bearer_is_preferred() -> None:
 
 
 def test_scopes_are_merged_by_resource() -> None:
-    merged = auth.merge_scopes("repository:a:pull", "repository:host:5000/b:push,pull repository:a:push", "")
+    merged = merge_scopes("repository:a:pull", "repository:host:5000/b:push,pull repository:a:push", "")
     assert merged == ("repository:a:pull,push", "repository:host:5000/b:pull,push")
 
 
 def test_what_a_token_covers() -> None:
-    held = auth.merge_scopes("repository:a:pull,push", "repository:b:pull")
-    assert auth.covers(held, ("repository:a:pull",))
-    assert auth.covers(held, ("repository:a:push", "repository:b:pull"))
-    assert not auth.covers(held, ("repository:b:push",))
-    assert not auth.covers(held, ("repository:c:pull",))
+    held = merge_scopes("repository:a:pull,push", "repository:b:pull")
+    assert covers(held, ("repository:a:pull",))
+    assert covers(held, ("repository:a:push", "repository:b:pull"))
+    assert not covers(held, ("repository:b:push",))
+    assert not covers(held, ("repository:c:pull",))
 
 
 @pytest.mark.parametrize(

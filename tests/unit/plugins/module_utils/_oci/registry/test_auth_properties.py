@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("hypothesis")
 
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import auth, authfile, origin
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.scopes import covers, merge_scopes, repository_scope
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError, TransportError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import RegistryReference
 from hypothesis import given, settings
@@ -80,11 +81,11 @@ def test_a_location_leads_to_one_place_and_never_away_from_tls(location: str) ->
 @steady
 @given(st.lists(st.tuples(WORDS, st.sets(st.sampled_from(["pull", "push", "delete"]), min_size=1)), max_size=3))
 def test_scopes_cover_their_parts(parts: t.List[t.Tuple[str, t.Set[str]]]) -> None:
-    scopes = [auth.repository_scope(name, *sorted(actions)) for name, actions in parts]
-    merged = auth.merge_scopes(*scopes)
-    assert auth.merge_scopes(*merged) == merged == auth.merge_scopes(*reversed(scopes)) and auth.covers(merged, merged)
-    assert all(auth.covers(merged, auth.merge_scopes(scope)) for scope in scopes)
-    assert not auth.covers(merged, auth.merge_scopes("repository:another/one:pull"))
+    scopes = [repository_scope(name, *sorted(actions)) for name, actions in parts]
+    merged = merge_scopes(*scopes)
+    assert merge_scopes(*merged) == merged == merge_scopes(*reversed(scopes)) and covers(merged, merged)
+    assert all(covers(merged, merge_scopes(scope)) for scope in scopes)
+    assert not covers(merged, merge_scopes("repository:another/one:pull"))
 
 
 @steady

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import VerifyingReader, bytes_opener
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry.login import Caller
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.caller import Caller
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import Repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor

@@ -9,7 +9,8 @@ import json
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import auth
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry.login import Caller, Login
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.caller import Caller
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.login import Login
 
 CHALLENGE = auth.Challenge("bearer", {"realm": "https://r.example.com/token", "service": "fake"})
 SCOPES = ("repository:a:pull",)

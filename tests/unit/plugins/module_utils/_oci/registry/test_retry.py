@@ -9,10 +9,10 @@ import threading
 import time
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import run_all
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import Patience
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.ending import pause, stopped_by
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError, NotFoundError
+from ansible_collections.lading.oci.plugins.module_utils._oci.transfer import run_all
 
 
 def test_a_pause_of_its_own_is_slept() -> None:
