@@ -525,8 +525,8 @@ if t.TYPE_CHECKING:
 
 LAYOUTS = ("oci:", "oci-archive:")
 FOR_ROOTFS = ("rootfs_options",)
-FOR_FILES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
-FOR_FILES += ("untitled", "names", "include", "exclude", "media_types", "config", "include_subject", "prune", "backup")
+ATTRIBUTES = ("mode", "owner", "group", "attributes", "seuser", "serole", "setype", "selevel")
+FOR_FILES = ("untitled", "names", "include", "exclude", "media_types", "config", "include_subject", "prune", "backup", *ATTRIBUTES)
 
 
 def folder_path(dest: str) -> str:
@@ -572,6 +572,8 @@ def set_attributes(module: AnsibleModule, pull: Pull, plan: UnpackPlan) -> t.Dic
     What is yet to be written has none: check mode does not look at it.
     """
     found: t.Dict[Item, t.List[Line]] = {}
+    if all(module.params[name] is None for name in ATTRIBUTES):
+        return found
     arguments = module.load_file_common_arguments(module.params, path=pull.destination.path)
     for one in plan.items:
         if one.changed and module.check_mode:
@@ -653,7 +655,7 @@ def run(module: AnsibleModule) -> None:
     destination = Destination(dest, octal_mode(params["mode"]), params["backup"])
     limits, written, pruned = Limits(**params["unpack_limits"]), Written(receipt, reference.name), PrunePlan()
     with FolderBlobs(source, destination, receipt, limits, keep=not module.check_mode) as blobs:
-        pull = Pull(source, selection, destination, blobs, limits, modes=params["mode"] is None, announce=written.announce)
+        pull = Pull(source, selection, destination, blobs, modes=params["mode"] is None, announce=written.announce)
         plan = plan_unpack(pull)
         if params["prune"]:
             pruned = written.plan(pull, params["backup"])

@@ -16,9 +16,9 @@ import typing as t
 
 # Copies import these when they first need them.
 import urllib3  # noqa: F401
+from ansible_collections.lading.oci.plugins.module_utils._oci import transfer  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci import transfer  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import download, uploads  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions

@@ -49,7 +49,7 @@ def pull(
     written, pruned = Written(receipt, "memory"), PrunePlan()
     selection, destination, limits = select(source, root, receipt), Destination(str(dest)), Limits()
     with FolderBlobs(source, destination, receipt, limits, keep=True) as blobs:
-        parts = Pull(source, selection, destination, blobs, limits, announce=written.announce)
+        parts = Pull(source, selection, destination, blobs, announce=written.announce)
         plan = plan_unpack(parts)
         if plan.changed:
             apply_unpack(plan, parts, concurrency=1)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -18,7 +19,6 @@ from .content.attributes import sync
 from .content.beneath import (
     TEMP_PREFIX,
     NewFile,
-    TempFolder,
     default_mode,
     folder,
     folder_beneath,
@@ -34,6 +34,7 @@ from .content.beneath import (
     sweep,
 )
 from .content.store import CHUNK, Opener, VerifyingReader
+from .content.temp_folder import TempFolder
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, OCIError, located, storage_errors
@@ -117,10 +118,12 @@ class Destination:
         """The digest of this open file, remembered while its inode, size and times stay."""
         key = (parts, algorithm, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         if key not in self._digests:
-            running = Digest.of(b"", algorithm).hasher()
             # No larger than needed: for most files the buffer would cost more than the reading.
             size = min(CHUNK, state.st_size + 1)
-            for chunk in iter(lambda: os.read(descriptor, size), b""):
+            chunk = os.read(descriptor, size)
+            running = hashlib.new(algorithm, chunk)
+            while len(chunk) == size:
+                chunk = os.read(descriptor, size)
                 running.update(chunk)
             self._digests[key] = Digest.from_hash(running)
         return self._digests[key]
@@ -150,8 +153,9 @@ class Destination:
             with contextlib.suppress(NotFoundError), folder_beneath(root, parts) as parent:
                 sweep(parent)
 
-    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
+    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None, absent: bool = False) -> None:
         """Put a whole new file there; missing folders are made. ``content`` is verified when it ends without an error.
+        ``absent``: nothing stood there just now, which a batch believes.
 
         A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them,
         less the umask.
@@ -313,12 +317,10 @@ class View:
         """What stands there. Raises InvalidError when a part before the last is a link or no folder."""
         try:
             parent = self._at(parts[:-1])
-            found = stat_beneath(parent, parts[-1])
-            if found is None or not stat.S_ISLNK(found.st_mode):
+            found = stat_beneath(parent, parts[-1]) if parent is not None else None
+            if parent is None or found is None or not stat.S_ISLNK(found.st_mode):
                 return Found(found)
             return Found(found, os.readlink(parts[-1], dir_fd=parent))
-        except NotFoundError:
-            return Found()
         except (OCIError, OSError):
             with self._destination.doing("looking at", parts):
                 raise
@@ -326,7 +328,10 @@ class View:
     def digest(self, parts: Parts, algorithm: str) -> Digest:
         """The digest of a regular file, remembered while its inode, size and times stay."""
         try:
-            descriptor, state = open_regular(self._at(parts[:-1]), parts[-1], "/".join(parts))
+            parent = self._at(parts[:-1])
+            if parent is None:
+                raise NotFoundError(f"no such folder: {'/'.join(parts[:-1])}")
+            descriptor, state = open_regular(parent, parts[-1], "/".join(parts))
             try:
                 return self._destination.digest_of(descriptor, state, parts, algorithm)
             finally:
@@ -335,15 +340,14 @@ class View:
             with self._destination.doing("reading", parts):
                 raise
 
-    def _at(self, parts: Parts) -> int:
+    def _at(self, parts: Parts) -> t.Optional[int]:
+        """None where there is no such folder."""
         if parts != self._folder:
             self.close()
             with contextlib.suppress(NotFoundError):
                 with folder(self._destination.path) as root, folder_beneath(root, parts) as parent:
                     self._parent = os.dup(parent)
             self._folder = parts
-        if self._parent is None:
-            raise NotFoundError(f"no such folder: {'/'.join(parts)}")
         return self._parent
 
     def close(self) -> None:
@@ -378,24 +382,26 @@ class Batch:
         self._devices: t.Dict[int, int] = {}
         self._bytes = 0
 
-    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None) -> None:
+    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None, absent: bool = False) -> None:
         """As the destination's, but the file has its name after the next ``flush`` only."""
         try:
-            self._write(self._at(parts[:-1]), parts, content, mode)
+            temps = self._at(parts[:-1])
+            self._write(temps, parts, content, mode, None if absent else stat_beneath(temps.parent, parts[-1]))
         except (OCIError, OSError):
             with self._destination.doing("writing", parts):
                 raise
         if len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
             self.flush()
 
-    def _write(self, temps: TempFolder, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int]) -> None:
-        old = stat_beneath(temps.parent, parts[-1])
+    def _write(
+        self, temps: TempFolder, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int], old: t.Optional[os.stat_result]
+    ) -> None:
         temp, descriptor = temps.create()
         for chunk in content:
             self._bytes += len(chunk)
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            written = os.write(descriptor, chunk)
+            while written < len(chunk):
+                written += os.write(descriptor, memoryview(chunk)[written:])
         _hand_on_owner(old, descriptor)
         os.fchmod(descriptor, self._destination.mode_for(old, mode))
         if not _SYNC_TELLS_ERRORS:

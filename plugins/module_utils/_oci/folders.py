@@ -12,12 +12,13 @@ import typing as t
 
 from .content.store import Fetcher
 from .destination import Destination
-from .listing import Listing, read_listing
+from .listing import Listing, Member, Offsets, contents, read_listing
 from .plaintar import Limits
 from .receipt import Receipt
 from .selection import Item, reading
 from .spec.descriptor import Descriptor
 from .spec.errors import located, storage_errors
+from .titles import Parts
 
 if t.TYPE_CHECKING:
     from .content.partial import ScratchFile
@@ -37,6 +38,7 @@ class FolderBlobs:
         self._limits = limits
         self._keep = keep
         self._files: t.Dict[Item, ScratchFile] = {}
+        self._offsets: t.Dict[Item, Offsets] = {}
         self.listings: t.Dict[t.Tuple[Descriptor, str], Listing] = {}
         self.fetched: t.Dict[Item, Descriptor] = {}
 
@@ -55,11 +57,12 @@ class FolderBlobs:
         with reading(self._src, item.title):
             if self._keep:
                 self._fetch(item, stop)
-                listing = read_listing(self._files[item].from_start(), item.desc, item.parts, self._limits)
+                file = self._files[item].from_start()
+                listing, self._offsets[item] = read_listing(file, item.desc, item.parts, self._limits, threaded=True)
             else:
                 with self._src.fetch(item.desc) as reader:
                     self.fetched[item] = item.desc
-                    listing = read_listing(reader, item.desc, item.parts, self._limits)
+                    listing, _offsets = read_listing(reader, item.desc, item.parts, self._limits)
         self.listings[item.desc, item.title] = listing
         return listing
 
@@ -71,9 +74,18 @@ class FolderBlobs:
             file.fill(stoppable(self._src, item.desc, stop))
         self.fetched[item] = item.desc
 
-    def content(self, item: Item) -> t.Optional[t.BinaryIO]:
-        """The fetched blob from its start, or None when it was not fetched."""
-        return self._files[item].from_start() if item in self._files else None
+    def has_content(self, item: Item) -> bool:
+        """Whether ``contents`` can be read without fetching the layer."""
+        return item in self._offsets
+
+    def contents(self, item: Item, files: t.Mapping[Parts, Member]) -> t.Generator[t.Tuple[Member, t.Iterator[bytes]], None, None]:
+        """The content of these files, by their paths in the folder: each is to be read before the next is asked for.
+
+        To be closed before this object is.
+        """
+        if not self.has_content(item):
+            self.read(item)
+        return contents(self._files[item].from_start(), item.desc, self._offsets[item], files, self._limits)
 
     def forget(self) -> None:
         """What was fetched is unpacked: no later run needs it."""

@@ -19,7 +19,7 @@ from .plaintar import Limits, PlainTar
 from .spec.descriptor import CONTENT_DIGEST, UNPACK, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
-from .titles import Parts, check_apart, check_link, parse_member
+from .titles import MemberPaths, Parts, check_apart, check_link
 
 if t.TYPE_CHECKING:
     from .content.codec import Readable
@@ -48,6 +48,8 @@ class Member(t.NamedTuple):
 
 
 Listing = t.Tuple[Member, ...]
+# Where in the tar the content of each file begins, in the tar's order.
+Offsets = t.Dict[Parts, int]
 
 
 def is_folder(desc: Descriptor) -> bool:
@@ -55,67 +57,83 @@ def is_folder(desc: Descriptor) -> bool:
     return desc.annotations.get(UNPACK) == "true"
 
 
-def read_listing(raw: Readable, desc: Descriptor, title: Parts, limits: Limits) -> Listing:
-    """List the tar that ``raw`` holds, the folder itself first. Reads to the end.
+def read_listing(raw: Readable, desc: Descriptor, title: Parts, limits: Limits, threaded: bool = False) -> t.Tuple[Listing, Offsets]:
+    """List the tar that ``raw`` holds, the folder itself first, and where ``contents`` finds its files. Reads to the end.
+    ``threaded`` as PlainTar has it.
 
     Raises InvalidError for any member that is not a plain file, folder or link within the folder, or beyond the limits;
     MismatchError when the tar is not the one that the annotation tells.
     """
     stated = desc.annotations.get(CONTENT_DIGEST)
-    stream = PlainTar(raw, desc, limits, Digest(stated) if stated is not None else None)
+    with PlainTar(raw, desc, limits, Digest(stated) if stated is not None else None, threaded=threaded) as stream:
+        return _listed(stream, desc, title, limits)
+
+
+def _listed(stream: PlainTar, desc: Descriptor, title: Parts, limits: Limits) -> t.Tuple[Listing, Offsets]:
     found: t.Dict[Parts, Member] = {(): Member((), tar.DIRECTORY, _MODE)}
+    offsets: Offsets = {}
+    paths = MemberPaths(title)
     reader, left = tar.TarReader(stream), limits.entries * _ENTRY_COST
     for count, entry in enumerate(reader):
         if count >= limits.entries:
             raise InvalidError(f"{desc.digest} has more than the limit of {limits.entries} entries: not unpacked")
-        member = _member(entry, title, reader, found)
+        member = _member(entry, paths, reader, found)
         left -= len(entry.name) + len(member.link) + _PART_COST * len(member.path)
         if left < 0:
             raise InvalidError(f"{desc.digest} has names too long, or too deep, for the limit of {limits.entries} entries: not unpacked")
         _add(member, found)
+        if entry.kind == tar.FILE:
+            offsets[member.path] = entry.offset
     stream.finish()
     leaves = {path for path, member in found.items() if member.kind != tar.DIRECTORY}
     check_apart(leaves, found, "the tar member")
-    return tuple(found.values())
+    return tuple(found.values()), offsets
 
 
-def contents(raw: Readable, desc: Descriptor, title: Parts, limits: Limits) -> t.Iterator[t.Tuple[Parts, tar.TarReader]]:
-    """The files of a tar that was listed before: each one's path, and the reader that stands at its content."""
-    reader = tar.TarReader(PlainTar(raw, desc, limits))
-    for entry in reader:
-        if entry.kind == tar.FILE:
-            yield parse_member(entry.name, title), reader
+def contents(
+    raw: Readable, desc: Descriptor, offsets: Offsets, files: t.Mapping[Parts, Member], limits: Limits
+) -> t.Generator[t.Tuple[Member, t.Iterator[bytes]], None, None]:
+    """The content of these files of a tar that was listed before, in its order: each is to be read before the next is asked for.
+
+    ``raw``: a local file, which is read until this is closed.
+    """
+    with PlainTar(raw, desc, limits, threaded=True) as stream:
+        cursor = tar.Cursor(stream)
+        for path, offset in offsets.items():
+            member = files.get(path)
+            if member is not None:
+                cursor.skip_to(offset)
+                yield member, cursor.pieces(member.size, CHUNK)
 
 
-def _member(entry: tar.Entry, title: Parts, reader: tar.TarReader, found: t.Mapping[Parts, Member]) -> Member:
-    path = parse_member(entry.name, title)
+def _member(entry: tar.Entry, paths: MemberPaths, reader: tar.TarReader, found: t.Mapping[Parts, Member]) -> Member:
+    path = paths.parse(entry.name)
     if entry.kind == tar.DIRECTORY:
         return Member(path, tar.DIRECTORY, entry.mode & _MODE | _FOLDER_MODE)
     if not path:
         raise InvalidError(f"the tar member {entry.name!r} is to be the folder itself, and is not a folder")
     if entry.kind == tar.FILE:
-        return Member(path, tar.FILE, entry.mode & _MODE | _FILE_MODE, entry.size, _hash_content(reader))
+        return Member(path, tar.FILE, entry.mode & _MODE | _FILE_MODE, entry.size, _hash_content(reader, entry.size))
     if entry.kind == tar.SYMLINK:
         check_link(entry.link, path[:-1], f"the tar member {entry.name!r}")
         return Member(path, tar.SYMLINK, link=entry.link)
     if entry.kind == tar.HARD_LINK:
-        return _hard_link(entry, path, title, found)
+        return _hard_link(entry, path, paths, found)
     kind = tar.TYPE_NAMES.get(entry.kind, f"of type {entry.kind!r}")
     raise InvalidError(f"the tar member {entry.name!r} is {kind}: only files, folders and links are unpacked")
 
 
-def _hash_content(reader: tar.TarReader) -> str:
-    running = hashlib.sha256()
-    while True:
-        chunk = reader.read(CHUNK)
-        if not chunk:
-            return running.hexdigest()
-        running.update(chunk)
+def _hash_content(reader: tar.TarReader, size: int) -> str:
+    running = hashlib.sha256(reader.read(min(size, CHUNK)))
+    if size > CHUNK:
+        for chunk in iter(lambda: reader.read(CHUNK), b""):
+            running.update(chunk)
+    return running.hexdigest()
 
 
-def _hard_link(entry: tar.Entry, path: Parts, title: Parts, found: t.Mapping[Parts, Member]) -> Member:
+def _hard_link(entry: tar.Entry, path: Parts, paths: MemberPaths, found: t.Mapping[Parts, Member]) -> Member:
     """A file of its own with the same content, so that no link is ever made to what stands on disk."""
-    target = found.get(parse_member(entry.link, title))
+    target = found.get(paths.parse(entry.link))
     if target is None or target.kind != tar.FILE:
         raise InvalidError(f"the tar member {entry.name!r} is a hard link to {entry.link!r}, which is no file before it in the tar")
     return target._replace(path=path, link=target.link or "/".join(target.path))

@@ -30,34 +30,54 @@ class PlainTar:
     """The bytes of the tar, plain or compressed, that is the content of ``desc`` and that ``raw`` reads.
 
     Raises InvalidError for a broken one and beyond the limits, and at the end MismatchError when the tar is not ``expected``,
-    which is what ``says`` tells.
+    which is what ``says`` tells. ``threaded``, for a local file: a thread reads on from ``raw`` until this is closed.
     """
 
     def __init__(
-        self, raw: Readable, desc: Descriptor, limits: Limits, expected: t.Optional[Digest] = None, says: str = "its annotation"
+        self,
+        raw: Readable,
+        desc: Descriptor,
+        limits: Limits,
+        expected: t.Optional[Digest] = None,
+        says: str = "its annotation",
+        threaded: bool = False,
     ) -> None:
-        from .content.codec import plain  # content that stands as it should is not read again
+        # Content that stands as it should is not read again.
+        from .content.ahead import ahead
+        from .content.codec import Joined, plain
 
-        self._stream = plain(raw, str(desc.digest), limits.ratio)
         self._desc = desc
         self._left = limits.bytes
         self._expected = expected
         self._says = says
         self._hash = expected.hasher() if expected is not None else None
+        pieces = self._pieces(plain(raw, str(desc.digest), limits.ratio))
+        self._made = ahead(pieces) if threaded else pieces
+        self._stream = Joined(self._made)
+
+    def __enter__(self) -> PlainTar:
+        return self
+
+    def __exit__(self, *_exc: t.Any) -> None:
+        self._made.close()
 
     @property
     def left(self) -> int:
-        """The bytes that the limit still allows."""
+        """The bytes that the limit still allows, once all is read."""
         return self._left
 
     def read(self, size: int) -> bytes:
-        chunk = self._stream.read(size)
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise InvalidError(f"{self._desc.digest} unpacks to more than the limit of bytes: not unpacked")
-        if self._hash is not None:
-            self._hash.update(chunk)
-        return chunk
+        return self._stream.read(size)
+
+    def _pieces(self, stream: Readable) -> t.Generator[bytes, None, None]:
+        """Counted and hashed in large pieces: what reads the tar asks for a record at a time."""
+        for chunk in iter(lambda: stream.read(CHUNK), b""):
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise InvalidError(f"{self._desc.digest} unpacks to more than the limit of bytes: not unpacked")
+            if self._hash is not None:
+                self._hash.update(chunk)
+            yield chunk
 
     def finish(self) -> None:
         """Read to the end, where the checksums are."""

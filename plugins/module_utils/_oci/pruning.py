@@ -17,7 +17,7 @@ from .selection import Item
 from .spec.digest import Digest, looks_like_digest
 from .spec.errors import InvalidError
 from .titles import Parts
-from .unpack import Line, Pull, UnpackPlan, shown, wanted_text
+from .unpack import ABSENT, Line, Pull, UnpackPlan, shown, wanted_text
 
 
 class Removal(t.NamedTuple):
@@ -28,7 +28,7 @@ class Removal(t.NamedTuple):
 
     @property
     def line(self) -> Line:
-        return Line("/".join(self.parts) + ("/" if self.what == FOLDER else ""), self.what, "absent")
+        return Line("/".join(self.parts) + ("/" if self.what == FOLDER else ""), self.what, ABSENT)
 
 
 class PrunePlan(t.NamedTuple):
@@ -89,7 +89,7 @@ class Written:
             found = _text_of(pull, parts, what)
             if found == what:
                 removals.append(Removal(parts, what))
-            elif found == "absent":
+            elif found == ABSENT:
                 gone.add(parts)
             else:
                 changed_since.append(parts)

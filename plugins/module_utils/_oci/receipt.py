@@ -16,10 +16,10 @@ import contextlib
 import os
 import typing as t
 
-from .cache import DAMAGE, CacheFile, dumps
+from .cache import DAMAGE, CacheFile
 from .listing import Listing, Member
 from .spec.descriptor import CONTENT_DIGEST, Descriptor
-from .spec.digest import Digest
+from .spec.digest import Digest, is_digest
 from .spec.errors import OCIError
 from .titles import Parts
 
@@ -98,7 +98,7 @@ class Receipt:
         self._pulls[root.digest] = {
             "root": {"mediaType": root.media_type, "digest": root.digest, "size": root.size},
             "manifests": {digest: content.decode("utf-8") for digest, content in manifests.items()},
-            "folders": {_folder_key(desc, title): [list(member) for member in rows] for (desc, title), rows in folders.items()},
+            "folders": {_folder_key(desc, title): _rows(listing) for (desc, title), listing in folders.items()},
         }
         self._pulls = dict(list(self._pulls.items())[-_KEPT_PULLS:])
         self._store()
@@ -106,8 +106,7 @@ class Receipt:
     def _store(self) -> None:
         """Nothing is written when that changes nothing."""
         document = {"version": _VERSION, "pulls": dict(self._pulls), "written": self._written}
-        # Compared as JSON: tuples and lists are one there.
-        if dumps(document) != dumps(self._stored):
+        if document != self._stored or list(self._pulls) != list(self._stored["pulls"]):
             self._save()
 
     def _merged(self) -> t.Dict[str, t.Any]:
@@ -141,6 +140,11 @@ class Receipt:
             self._warned = True
 
 
+def _rows(listing: Listing) -> t.List[t.List[t.Any]]:
+    """As JSON gives it back."""
+    return [[list(member.path), *member[1:]] for member in listing]
+
+
 def _record(rows: t.Mapping[str, t.Any]) -> Record:
     """Without what is no plain path below the folder, or not in the words of a record."""
     found = {tuple(path.split("/")): what for path, what in rows.items() if isinstance(what, str) and _is_word(what)}
@@ -148,9 +152,7 @@ def _record(rows: t.Mapping[str, t.Any]) -> Record:
 
 
 def _is_word(what: str) -> bool:
-    with contextlib.suppress(OCIError):
-        return what == FOLDER or what.startswith(_LINK) or bool(Digest(what))
-    return False
+    return is_digest(what) or what == FOLDER or what.startswith(_LINK)
 
 
 def _folder_key(desc: Descriptor, title: str) -> str:

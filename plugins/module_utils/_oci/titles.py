@@ -48,6 +48,30 @@ def parse_member(name: str, title: Parts) -> Parts:
     return parts[len(title) :]
 
 
+class MemberPaths:
+    """``parse_member`` for the members of one tar, of which most lie in a folder that was judged before."""
+
+    def __init__(self, title: Parts) -> None:
+        self._title = title
+        self._folders: t.Dict[str, Parts] = {}
+
+    def parse(self, name: str) -> Parts:
+        """As ``parse_member``."""
+        above, _slash, last = name.rpartition("/")
+        folder = self._folders.get(above)
+        if folder is not None and len(folder) + len(self._title) < _MAX_DEPTH and len(name) <= _MAX_PART and _is_plain(last):
+            return (*folder, last)
+        path = parse_member(name, self._title)
+        if path and path[-1] == last:
+            self._folders[above] = path[:-1]
+        return path
+
+
+def _is_plain(part: str) -> bool:
+    """Surely a name that ``check_parts`` lets pass, unless it is too long."""
+    return part.isascii() and "\0" not in part and not part.startswith(".") and part != ""
+
+
 def check_link(link: str, folder_parts: Parts, what: str) -> None:
     """Refuse a symbolic link, standing in ``folder_parts`` below the tree's top, that can lead out of the tree.
 

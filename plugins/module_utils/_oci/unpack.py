@@ -10,17 +10,17 @@ name.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import typing as t
 
 from .content import tar
 from .content.beneath import default_mode
-from .content.store import CHUNK, Fetcher, again_on_mismatch
+from .content.store import Fetcher, again_on_mismatch
 from .destination import Batch, Destination, Found, View, refuse_folder
 from .folders import FolderBlobs
-from .listing import Listing, Member, contents
-from .plaintar import Limits
+from .listing import Listing, Member
 from .receipt import FOLDER
 from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
@@ -30,6 +30,7 @@ from .stats import Stats
 from .titles import Parts
 
 DEFAULT_CONCURRENCY = 8
+ABSENT = "absent"
 _EXECUTE = 0o100
 _FEW = 16  # files that are synced one by one: a sync of the file system is for what others have written, too
 
@@ -43,11 +44,15 @@ class Line(t.NamedTuple):
 
 
 class Difference(t.NamedTuple):
-    """A member of a folder that does not stand on disk as it should; ``content``: its bytes do not."""
+    """A member of a folder that does not stand on disk as it should; ``content``: its bytes do not. ``absent``: nothing stands there."""
 
     member: Member
     before: str
     content: bool
+
+    @property
+    def absent(self) -> bool:
+        return self.before == ABSENT
 
 
 class ItemPlan(t.NamedTuple):
@@ -85,7 +90,6 @@ class Pull(t.NamedTuple):
     selection: Selection
     destination: Destination
     blobs: FolderBlobs
-    limits: Limits = Limits()
     modes: bool = True
     announce: t.Callable[[Pull, UnpackPlan], None] = lambda pull, plan: None
 
@@ -116,7 +120,7 @@ def _plan_folder(pull: Pull, item: Item) -> ItemPlan:
     listing = pull.blobs.known(item)
     if found.stat is None:
         fetch = listing is None or any(member.kind == tar.FILE for member in listing)
-        return ItemPlan(item, True, fetch, (Line(title, "absent", digest),))
+        return ItemPlan(item, True, fetch, (Line(title, ABSENT, digest),))
     differences = tuple(_differences(pull, item, listing if listing is not None else pull.blobs.read(item)))
     if not differences:
         return ItemPlan(item, False, False, (Line(title, digest, digest),))
@@ -137,7 +141,7 @@ def _difference(pull: Pull, view: View, parts: Parts, member: Member) -> t.Itera
             with located(pull.destination.location):
                 raise InvalidError(f"{'/'.join(parts)} is to be a folder, and is a link or a file: remove it first")
         if not found.is_folder:
-            yield Difference(member, "absent", False)
+            yield Difference(member, ABSENT, False)
         return
     refuse_folder(found, parts, pull.destination.location)
     before = shown(view, parts, found)
@@ -158,7 +162,7 @@ def shown(view: t.Union[Destination, View], parts: Parts, found: Found, algorith
         return f"-> {found.link}"
     if found.is_file:
         return str(view.digest(parts, algorithm))
-    return "absent" if found.stat is None else "neither file nor folder"
+    return ABSENT if found.stat is None else "neither file nor folder"
 
 
 def wanted_text(member: Member) -> str:
@@ -190,7 +194,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
 def _read_folders(pull: Pull, plan: UnpackPlan, concurrency: int, stop: threading.Event) -> None:
     from .transfer import run_all
 
-    unread = [one.item for one in plan.fetches if one.item.folder and pull.blobs.content(one.item) is None]
+    unread = [one.item for one in plan.fetches if one.item.folder and not pull.blobs.has_content(one.item)]
     run_all(_stopping(stop, lambda item: pull.blobs.read(item, stop)), unread, concurrency, stop)
 
 
@@ -245,12 +249,12 @@ def _write_folder(pull: Pull, item: Item) -> None:
     differences = list(_differences(pull, item, t.cast(Listing, pull.blobs.known(item))))
     for member in sorted(one.member for one in differences if one.member.kind == tar.DIRECTORY):
         pull.destination.make_folder((*item.parts, *member.path), member.mode)
-    members = [one.member for one in differences if one.content]
-    if len(members) > _FEW:
+    files = [one for one in differences if one.content]
+    if len(files) > _FEW:
         with pull.destination.batch() as batch:
-            _write_contents(pull, item, members, batch)
+            _write_contents(pull, item, files, batch)
     else:
-        _write_contents(pull, item, members, pull.destination)
+        _write_contents(pull, item, files, pull.destination)
     for one in differences:
         parts = (*item.parts, *one.member.path)
         if one.member.kind == tar.FILE and not one.content:
@@ -259,25 +263,19 @@ def _write_folder(pull: Pull, item: Item) -> None:
             pull.destination.make_link(parts, one.member.link)
 
 
-def _write_contents(pull: Pull, item: Item, members: t.Sequence[Member], writer: t.Union[Destination, Batch]) -> None:
-    wanted = {member.path: member for member in members if not member.link}
+def _write_contents(pull: Pull, item: Item, files: t.Sequence[Difference], writer: t.Union[Destination, Batch]) -> None:
+    wanted = {one.member.path: one.member for one in files if not one.member.link}
+    absent = {one.member.path for one in files if one.absent}
     if wanted:
-        if pull.blobs.content(item) is None:
-            pull.blobs.read(item)
-        blob = t.cast(t.BinaryIO, pull.blobs.content(item))
         with located(pull.destination.location), storage_errors(f"unpacking {item.title}"):
-            for path, reader in contents(blob, item.desc, item.parts, pull.limits):
-                if path in wanted:
-                    writer.write_file((*item.parts, *path), _rest(reader), wanted[path].mode)
-    copies = [member for member in members if member.link]
+            with contextlib.closing(pull.blobs.contents(item, wanted)) as contents:
+                for member, content in contents:
+                    writer.write_file((*item.parts, *member.path), content, member.mode, member.path in absent)
+    copies = [one.member for one in files if one.member.link]
     if copies and isinstance(writer, Batch):
         writer.flush()  # they are copied from files that may be in it
     for member in copies:
         _copy_member(pull, item, member, writer)
-
-
-def _rest(reader: tar.TarReader) -> t.Iterator[bytes]:
-    return iter(lambda: reader.read(CHUNK), b"")
 
 
 def _copy_member(pull: Pull, item: Item, member: Member, writer: t.Union[Destination, Batch]) -> None:

@@ -24,7 +24,7 @@ import typing as t
 from ..spec.errors import CancelledError, InvalidError, NotFoundError
 
 TEMP_PREFIX = ".lading-"
-FOLDER_PREFIX = TEMP_PREFIX + "folder-"  # files of it that get their names together (TempFolder)
+FOLDER_PREFIX = TEMP_PREFIX + "folder-"  # files of it that get their names together (temp_folder.py)
 PARTIAL_PREFIX = TEMP_PREFIX + "partial-"  # what a later run may go on from (partial.py)
 _PARTIAL_SECONDS = 7 * 24 * 3600.0  # after which nobody is expected to go on
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -69,7 +69,7 @@ class _Temps:
             self.forget(name)
             with contextlib.suppress(OSError):
                 if name.startswith(FOLDER_PREFIX):
-                    _remove_temp_folder(parent, name)
+                    remove_temp_folder(parent, name)
                 else:
                     os.unlink(name, dir_fd=parent)
 
@@ -85,6 +85,7 @@ class _Temps:
 
 _temps = _Temps()
 temp_name, forget_temp, remove_temps = _temps.making, _temps.forget, _temps.close
+open_in_temp_folder, drop_temps = _temps.open_new, _temps.drop
 
 
 @contextlib.contextmanager
@@ -126,7 +127,7 @@ def give_name(descriptor: int, parent: int, name: str, mode: int) -> bool:
 
     What stands there stays.
     """
-    _check_part(name, name)
+    check_part(name, name)
     if os.fstat(descriptor).st_nlink:
         return False
     os.fchmod(descriptor, mode)
@@ -165,13 +166,13 @@ def folder_beneath(root: int, parts: t.Sequence[str], create_mode: t.Optional[in
 
 
 def _step(parent: int, part: str, shown: str, create_mode: t.Optional[int]) -> int:
-    _check_part(part, shown)
+    check_part(part, shown)
     if create_mode is not None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, create_mode, dir_fd=parent)
             os.fsync(parent)
     try:
-        return os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        return open_folder(parent, part)
     except FileNotFoundError as error:
         raise NotFoundError(f"no such folder: {shown}") from error
     except OSError as error:
@@ -181,14 +182,20 @@ def _step(parent: int, part: str, shown: str, create_mode: t.Optional[int]) -> i
         raise InvalidError(f"{shown} is a link or not a folder") from error
 
 
-def _check_part(part: str, shown: str) -> None:
+def open_folder(parent: int, name: str) -> int:
+    """A descriptor of the folder ``name`` in the folder ``parent``. Raises OSError, also for a link."""
+    return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+
+
+def check_part(part: str, shown: str) -> None:
+    """Raises InvalidError for what is no name in a folder."""
     if part in ("", ".", "..") or "/" in part or "\0" in part:
         raise InvalidError(f"not a path below the folder: {shown!r}")
 
 
 def stat_beneath(parent: int, name: str) -> t.Optional[os.stat_result]:
     """lstat of ``name`` in the folder ``parent``, or None when nothing is there."""
-    _check_part(name, name)
+    check_part(name, name)
     try:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -253,7 +260,7 @@ class NewFile:
 
     def commit_into(self, folder_fd: int, name: str) -> None:
         """As ``commit``, into another folder of the same file system."""
-        _check_part(name, name)
+        check_part(name, name)
         os.fchmod(self.fd, self.mode)
         if self._durable:
             os.fsync(self.fd)
@@ -281,7 +288,7 @@ class NewFile:
 
 def replace_link(parent: int, name: str, target: str) -> None:
     """Make ``name`` a symbolic link to ``target``, whole or not at all, replacing what is there; neither is followed."""
-    _check_part(name, name)
+    check_part(name, name)
     while True:
         with temp_name(parent) as temp:
             os.symlink(target, temp, dir_fd=parent)
@@ -305,8 +312,8 @@ def second_name(parent: int, name: str, other: str) -> None:
 
     A file system without hard links takes ``name`` away for the moment until it is replaced.
     """
-    _check_part(name, name)
-    _check_part(other, other)
+    check_part(name, name)
+    check_part(other, other)
     try:
         os.link(name, other, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
     except OSError as error:
@@ -317,7 +324,7 @@ def second_name(parent: int, name: str, other: str) -> None:
 
 def remove_file(parent: int, name: str) -> None:
     """Remove what is no folder; a link itself. That it is gone already is fine."""
-    _check_part(name, name)
+    check_part(name, name)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
         os.fsync(parent)
@@ -325,7 +332,7 @@ def remove_file(parent: int, name: str) -> None:
 
 def remove_empty(parent: int, name: str) -> None:
     """Remove a folder; one that is not empty, or gone already, is left as it is."""
-    _check_part(name, name)
+    check_part(name, name)
     try:
         os.rmdir(name, dir_fd=parent)
         os.fsync(parent)
@@ -420,7 +427,7 @@ def remove_unless_held(parent: int, name: str) -> bool:
 
 def open_regular(parent: int, name: str, shown: str) -> t.Tuple[int, os.stat_result]:
     """A descriptor to read the regular file ``name`` in the folder ``parent``, and its fstat; errors as ``open_beneath``'s."""
-    _check_part(name, shown)
+    check_part(name, shown)
     try:
         descriptor = os.open(name, _READ, dir_fd=parent)
     except FileNotFoundError as error:
@@ -440,108 +447,21 @@ def open_regular(parent: int, name: str, shown: str) -> t.Tuple[int, os.stat_res
     return descriptor, found
 
 
-class TempFolder:
-    """A private folder in ``parent`` for new files that get their names there together: one lock for all of them.
-
-    It stands where the files will, so that they inherit what they would inherit there (group, ACLs, labels). ``fd`` and ``parent`` are
-    its descriptors. Closing it removes what got no name.
-    """
-
-    def __init__(self, parent: int) -> None:
-        self.parent = os.dup(parent)
-        try:
-            self.name, self.fd = _create_locked_folder(self.parent)
-        except BaseException:
-            _temps.drop(self.parent)
-            os.close(self.parent)
-            raise
-        self._count = 0
-        self._last: t.Optional[int] = None  # the descriptor of the newest file
-
-    def create(self) -> t.Tuple[str, int]:
-        """A new file that only its owner may read: its name until it gets its own, and a descriptor to write it.
-
-        That is open until the next file is made, or this folder is closed.
-        """
-        self._close_last()
-        self._count += 1
-        name = f"{TEMP_PREFIX}{self._count}"
-        self._last = _temps.open_new(self.fd, name)
-        return name, self._last
-
-    def _close_last(self) -> None:
-        if self._last is not None:
-            descriptor, self._last = self._last, None
-            os.close(descriptor)
-
-    def commit(self, temp: str, name: str) -> None:
-        """Give a file its name, replacing what is there (a link is replaced, never followed). Its writer has synced it."""
-        _check_part(name, name)
-        os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.parent)
-
-    def commit_last(self, temp: str, name: str) -> None:
-        """As ``commit``, of the file that was made last, when all others have their names: this folder goes before.
-
-        Who is killed in between has left this file to be made, so that the next run comes here and sweeps.
-        """
-        _check_part(name, name)
-        fcntl.flock(t.cast(int, self._last), fcntl.LOCK_EX)
-        with temp_name(self.parent) as own:
-            os.rename(temp, own, src_dir_fd=self.fd, dst_dir_fd=self.parent)
-        try:
-            _remove_temp_folder(self.parent, self.name)
-            os.rename(own, name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(own, dir_fd=self.parent)
-            raise
-        finally:
-            forget_temp(own)
-
-    def close(self) -> None:
-        try:
-            self._close_last()
-            with contextlib.suppress(FileNotFoundError):
-                _remove_temp_folder(self.parent, self.name)
-        finally:
-            forget_temp(self.name)
-            os.close(self.fd)
-            os.close(self.parent)
-
-
-def _create_locked_folder(parent: int) -> t.Tuple[str, int]:
-    """A sweeper may take it between creation and lock: then the next name."""
-    while True:
-        with temp_name(parent, FOLDER_PREFIX + secrets.token_hex(8)) as name:
-            os.mkdir(name, 0o700, dir_fd=parent)
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                found = stat_beneath(parent, name)
-                if found is not None and found.st_ino == os.fstat(descriptor).st_ino:
-                    return name, descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-        forget_temp(name)
-
-
 def _sweep_temp_folder(parent: int, name: str) -> None:
     """Remove a killed writer's folder: one that nobody holds locked, and only what such a writer makes in it."""
     if not name.startswith(FOLDER_PREFIX):
         return
-    descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    descriptor = open_folder(parent, name)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove_temp_folder(parent, name)
+        remove_temp_folder(parent, name)
     finally:
         os.close(descriptor)
 
 
-def _remove_temp_folder(parent: int, name: str) -> None:
-    descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+def remove_temp_folder(parent: int, name: str) -> None:
+    """Remove a temp folder of ours, and only what its writer makes in it."""
+    descriptor = open_folder(parent, name)
     try:
         for inner in os.listdir(descriptor):
             if inner.startswith(TEMP_PREFIX):

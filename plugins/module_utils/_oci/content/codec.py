@@ -244,16 +244,18 @@ class Joined:
 
     def __init__(self, pieces: t.Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
-        self._left = memoryview(b"")
+        self._piece = b""
+        self._start = 0
 
     def read(self, size: int) -> bytes:
-        while not self._left:
+        while self._start >= len(self._piece):
             piece = next(self._pieces, None)
             if piece is None:
                 return b""
-            self._left = memoryview(piece)
-        part, self._left = self._left[:size], self._left[size:]
-        return bytes(part)
+            self._piece, self._start = piece, 0
+        start = self._start
+        self._start = start + size
+        return self._piece[start : self._start]
 
 
 def peeked(stream: Readable) -> t.Tuple[str, Readable]:

@@ -9,9 +9,11 @@ Written: the same entry is the same bytes on every Python. Read: sizes and heade
 
 from __future__ import annotations
 
+import functools
 import re
+import struct
+import types
 import typing as t
-from dataclasses import dataclass, field
 
 from ..spec.errors import InvalidError
 
@@ -21,14 +23,17 @@ _MAX_HEADER = 1024 * 1024  # bytes of extended headers before one entry
 _MAX_GLOBAL = 16 * 1024  # characters that hold for every entry, and so are handled with each
 _PLAIN_OCTAL = re.compile(rb"([0-7]+)[\0 ]*").fullmatch
 _MAX_OCTAL = {8: 0o7777777, 12: 0o77777777777}
+_NUMBERS = 1024  # as read from fields; most members of a tar have the modes, owners and times of others
+_NOTHING = bytes(BLOCK)
+# Name, mode, uid, gid, size, mtime, checksum, kind, link, magic, device's major and minor, prefix.
+_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s66x8s8s155s12x").unpack
 
 FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
 _OLD_FILE, _CONTIGUOUS, _GNU_LONG_NAME, _GNU_LONG_LINK, _GNU_SPARSE, _PAX, _PAX_GLOBAL = "\0", "7", "L", "K", "S", "x", "g"
 TYPE_NAMES = {CHARACTER: "a character device", BLOCK_DEVICE: "a block device", FIFO: "a FIFO", _GNU_SPARSE: "a sparse file"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """One member. ``kind`` is the ustar type flag; ``mtime`` in whole seconds; ``offset`` of its content when it was read;
     ``device``: major and minor number of a device that was read."""
 
@@ -40,7 +45,7 @@ class Entry:
     gid: int = 0
     mtime: int = 0
     link: str = ""
-    pax: t.Mapping[str, str] = field(default_factory=dict)
+    pax: t.Mapping[str, str] = types.MappingProxyType({})
     offset: int = 0
     device: t.Tuple[int, int] = (0, 0)
 
@@ -109,7 +114,7 @@ def _ustar(name: bytes, link: bytes, entry: Entry, numbers: t.Mapping[str, int])
     return header[:148] + b"%06o\0 " % sum(header) + header[156:]
 
 
-class _Cursor:
+class Cursor:
     """A stream that knows where it is, and skips by seeking when the stream can."""
 
     def __init__(self, stream: Stream) -> None:
@@ -148,6 +153,13 @@ class _Cursor:
         while self.position < position:
             self.exactly(min(position - self.position, _MAX_HEADER), "an entry's content")
 
+    def pieces(self, size: int, largest: int) -> t.Iterator[bytes]:
+        """The next ``size`` bytes, in pieces of at most ``largest``."""
+        while size > 0:
+            piece = self.exactly(min(size, largest), "an entry's content")
+            size -= len(piece)
+            yield piece
+
 
 class TarReader:
     """Iterates over a tar's entries, in order, with the offset of each one's content; ``read`` gives the current entry's content.
@@ -156,7 +168,7 @@ class TarReader:
     """
 
     def __init__(self, stream: Stream, length: t.Optional[int] = None) -> None:
-        self._cursor = _Cursor(stream)
+        self._cursor = Cursor(stream)
         self._length = length
         self._content_end = 0
         self._next_header = 0
@@ -181,7 +193,7 @@ class TarReader:
         while True:
             self._cursor.skip_to(self._next_header)
             header = self._cursor.header()
-            if not header or header == bytes(BLOCK):
+            if not header or header == _NOTHING:
                 return None
             entry = _decode(header)
             if entry.kind in (_PAX, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK):
@@ -196,7 +208,7 @@ class TarReader:
                     key = "path" if entry.kind == _GNU_LONG_NAME else "linkpath"
                     overrides[key] = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
                 continue
-            return self._finish(entry, {**global_pax, **overrides, **pax})
+            return self._finish(entry, {**global_pax, **overrides, **pax} if global_pax or overrides or pax else {})
 
     def _header_body(self, entry: Entry, left: int) -> bytes:
         if not 0 <= entry.size <= left:
@@ -222,19 +234,11 @@ class TarReader:
         if kind in (FILE, _OLD_FILE, _CONTIGUOUS):
             # Old tars mark a folder by a trailing slash only.
             kind = DIRECTORY if name.endswith("/") and size == 0 else FILE
-        return Entry(
-            name=name,
-            kind=kind,
-            size=size,
-            mode=entry.mode,
-            uid=_pax_number(pax, "uid", entry.uid) if pax else entry.uid,
-            gid=_pax_number(pax, "gid", entry.gid) if pax else entry.gid,
-            mtime=_pax_number(pax, "mtime", entry.mtime) if pax else entry.mtime,
-            link=pax.get("linkpath", entry.link),
-            pax=pax,
-            offset=offset,
-            device=entry.device,
-        )
+        uid, gid, mtime, link = entry.uid, entry.gid, entry.mtime, entry.link
+        if pax:
+            uid, gid, mtime = (_pax_number(pax, key, number) for key, number in (("uid", uid), ("gid", gid), ("mtime", mtime)))
+            link = pax.get("linkpath", link)
+        return Entry(name, kind, size, entry.mode, uid, gid, mtime, link, pax, offset, entry.device)
 
 
 def check_header(record: bytes) -> None:
@@ -246,29 +250,22 @@ def check_header(record: bytes) -> None:
 
 
 def _decode(header: bytes) -> Entry:
-    stored = _number(header[148:156])
-    if stored != sum(header) - sum(header[148:156]) + 8 * 0x20:
+    name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _FIELDS(header)
+    if _number(checksum) != sum(header) - sum(checksum) + 8 * 0x20:
         raise InvalidError("not a tar, or a broken one: a header's checksum is wrong")
-    name, kind = _text(header[:100]), chr(header[156])
-    if header[257:263] == b"ustar\0" and header[345]:
-        name = _text(header[345:500]) + "/" + name
-    return Entry(
-        name=name,
-        kind=kind,
-        size=_number(header[124:136]),
-        mode=_number(header[100:108]) & 0o7777,
-        uid=_number(header[108:116]),
-        gid=_number(header[116:124]),
-        mtime=_number(header[136:148]),
-        link=_text(header[157:257]),
-        device=(_number(header[329:337]), _number(header[337:345])) if kind in (CHARACTER, BLOCK_DEVICE) else (0, 0),
-    )
+    text, kind = _text(name), chr(kind[0])
+    if magic == b"ustar\0" and prefix[0]:
+        text = _text(prefix) + "/" + text
+    device = (_number(major), _number(minor)) if kind in (CHARACTER, BLOCK_DEVICE) else (0, 0)
+    mode, uid, gid, size, mtime = _number(mode) & 0o7777, _number(uid), _number(gid), _number(size), _number(mtime)
+    return Entry(text, kind, size, mode, uid, gid, mtime, _text(link) if link[0] else "", device=device)
 
 
 def _text(raw: bytes) -> str:
     return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
+@functools.lru_cache(maxsize=_NUMBERS)
 def _number(raw: bytes) -> int:
     """Octal, or GNU's base-256 when the first byte's high bit is set."""
     if raw[0] & 0x80:

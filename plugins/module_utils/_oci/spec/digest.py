@@ -51,6 +51,11 @@ class Digest(str):
         return hashlib.new(self.algorithm)
 
 
+def is_digest(text: str) -> bool:
+    """True for what ``Digest`` takes."""
+    return _VALID.fullmatch(text) is not None
+
+
 def looks_like_digest(text: str) -> bool:
     """True when ``text`` is meant as a digest, valid or not: a tag cannot contain a colon."""
     return text.partition(":")[0] in _ALGORITHMS and ":" in text

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
+import threading
 import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import tar
-from ansible_collections.lading.oci.plugins.module_utils._oci.listing import Listing, Member, read_listing
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import CHUNK
+from ansible_collections.lading.oci.plugins.module_utils._oci.listing import Listing, Member, contents, read_listing
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -171,3 +174,35 @@ def test_a_bomb_is_refused_by_its_ratio() -> None:
     with pytest.raises(InvalidError, match="decompression bomb"):
         listed(bomb)
     assert listed(bomb, Limits(ratio=2000))
+
+
+def test_the_content_of_files_is_found_again_without_the_headers() -> None:
+    big = bytes(range(256)) * 10_000
+    blob = tar_gz(*TREE, member("d/big", big), member("d/none"), hard_link("d/same", "d/a"), member("d/last", b"end"))
+    desc = Descriptor.of(blob, mediatype.OCI_LAYER_GZIP)
+    listing, offsets = read_listing(io.BytesIO(blob), desc, ("d",), Limits(), threaded=True)
+    files = {one.path: one for one in listing if one.kind == tar.FILE and not one.link}
+    assert list(offsets) == list(files)
+    found = {one.path: list(pieces) for one, pieces in contents(io.BytesIO(blob), desc, offsets, files, Limits())}
+    assert {path: b"".join(pieces) for path, pieces in found.items()} == {
+        ("a",): b"one",
+        ("sub", "run"): b"#!",
+        ("big",): big,
+        ("none",): b"",
+        ("last",): b"end",
+    }
+    assert max(len(piece) for piece in found["big",]) <= CHUNK < len(big)
+    some = {path: files[path] for path in [("last",), ("a",)]}
+    assert [b"".join(pieces) for _one, pieces in contents(io.BytesIO(blob), desc, offsets, some, Limits())] == [b"one", b"end"]
+
+
+def test_who_stops_reading_contents_leaves_no_thread() -> None:
+    blob = tar_gz(*(member(f"d/{number}", os.urandom(CHUNK)) for number in range(8)))
+    desc = Descriptor.of(blob, mediatype.OCI_LAYER_GZIP)
+    listing, offsets = read_listing(io.BytesIO(blob), desc, ("d",), Limits())
+    before, file = threading.active_count(), io.BytesIO(blob)
+    found = contents(file, desc, offsets, {one.path: one for one in listing}, Limits())
+    for _number in range(2):
+        assert len(b"".join(next(found)[1])) == CHUNK
+    found.close()
+    assert threading.active_count() == before and file.tell() < len(blob)

@@ -73,7 +73,7 @@ class Puller:
             return
         receipt, destination = Receipt(str(self.dest), pytest.fail), Destination(str(self.dest))
         with FolderBlobs(self.source, destination, receipt, Limits(), keep=not check) as blobs:
-            parts = Pull(self.source, select(self.source, self.root, receipt), destination, blobs, Limits())
+            parts = Pull(self.source, select(self.source, self.root, receipt), destination, blobs)
             plan = plan_unpack(parts)
             if plan.changed and not check:
                 apply_unpack(plan, parts)

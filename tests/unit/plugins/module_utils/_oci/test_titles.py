@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
-from ansible_collections.lading.oci.plugins.module_utils._oci.titles import check_apart, check_link, parse_member, parse_title
+from ansible_collections.lading.oci.plugins.module_utils._oci.titles import MemberPaths, check_apart, check_link, parse_member, parse_title
 
 LONGEST = "é" * 127 + "x"
 
@@ -65,3 +65,30 @@ def test_files_are_not_folders() -> None:
     check_apart({("a", "b"), ("a", "b!")}, [("a", "b!"), ("a", "b"), ("a", "b!c", "d")], "the title")
     with pytest.raises(InvalidError, match="'a/b/c' lies below 'a'"):
         check_apart({("a",)}, [("a",), ("a", "b", "c")], "the title")
+
+
+NAMES = ["dist", "dist/", "dist/a", "dist/a/b", "dist/a/c", "./dist/a/d", "dist//a/e", "dist/a/", "dist/a/.hidden", "dist/a/\u00e9"]
+NAMES += ["dist/a/" + "x" * 247, "dist/" + "x/" * 254 + "f", "dist/" + "x/" * 254 + "g"]
+BAD_NAMES = [
+    "dist/a/..",
+    "dist/a/.lading-1",
+    "dist/a/b\0",
+    "/dist/a/b",
+    "other/a",
+    "dist/../a",
+    "dist/a/" + "x" * 256,
+    "dist/a/" + "\u00e9" * 128,
+]
+BAD_NAMES += ["dist/a/" + "\u00e9" * 128, "dist/" + "x/" * 255 + "f", "dist/a/" + ("y" * 250 + "/") * 17]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *BAD_NAMES], ids=lambda name: name[:20].replace("\0", "NUL"))
+def test_members_of_a_folder_that_was_judged_are_judged_as_the_first(name: str) -> None:
+    paths = MemberPaths(("dist",))
+    for known in (*NAMES, "dist/" + "x/" * 254 + "f"):
+        assert paths.parse(known) == parse_member(known, ("dist",))
+    if name in BAD_NAMES:
+        for parse in (paths.parse, lambda name: parse_member(name, ("dist",))):
+            with pytest.raises(InvalidError):
+                parse(name)
+    assert all(paths.parse(known) == parse_member(known, ("dist",)) for known in NAMES)

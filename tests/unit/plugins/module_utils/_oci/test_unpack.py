@@ -17,11 +17,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci import destination
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import (
     FOLDER_PREFIX,
     TEMP_PREFIX,
-    TempFolder,
     default_mode,
     sweep,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import folder as folder_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.temp_folder import TempFolder
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import Stats
 from ansible_collections.lading.oci.plugins.module_utils._oci.destination import Destination
 from ansible_collections.lading.oci.plugins.module_utils._oci.folders import FolderBlobs
@@ -89,7 +89,7 @@ def pull(
     selection = select(source, root, known, Wanted(untitled))
     destination = Destination(str(dest), mode)
     with FolderBlobs(source, destination, known, limits, keep=not check) as blobs:
-        parts = Pull(source, selection, destination, blobs, limits, modes=mode is None)
+        parts = Pull(source, selection, destination, blobs, modes=mode is None)
         plan = plan_unpack(parts)
         if plan.changed and not check:
             plan = apply_unpack(plan, parts)
