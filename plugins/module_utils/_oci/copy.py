@@ -22,6 +22,7 @@ from .spec.digest import Digest
 from .spec.ending import stopped_by
 from .spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located
 from .spec.graph import post_order
+from .spec.progress import PROGRESS
 from .verify import read_whole
 
 DEFAULT_CONCURRENCY = 4
@@ -257,6 +258,7 @@ def apply_copies(
     incoming = _incoming([plan for plan, _src in changed])
     with dst.receiving(replace(incoming, unmoved=_named_now(changed)) if unmoved else incoming):
         blobs = [(plan, src, desc) for plan, src in changed for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
+        PROGRESS.expect(desc for plan, _src, desc in blobs if desc.digest not in plan.mounted)
         _transfer_all(blobs, dst, concurrency, outcome)
         for plan, src in changed:
             for desc in plan.missing:
@@ -301,6 +303,7 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
             if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
             elif not dst.adopt(desc, src.origin(desc)):
+                PROGRESS.expect([desc])  # the registry may have refused to mount it
                 opener = stoppable(src, desc, stop)
                 again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
         except BaseException:

@@ -21,6 +21,7 @@ from .registry.repository import open_repository
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
+from .telling import telling
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -78,7 +79,7 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
     _leave_no_core()
-    with Watch(_say_last) as watch:
+    with telling(), Watch(_say_last) as watch:
         try:
             yield
         except SystemExit:

@@ -28,6 +28,7 @@ from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, located, storage_errors
+from .spec.progress import PROGRESS
 from .titles import Parts
 
 DEFAULT_CONCURRENCY = 3
@@ -183,6 +184,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
         plan = plan_unpack(pull)
         _read_folders(pull, plan, concurrency, stop)
         pull.announce(pull, plan)
+        PROGRESS.expect(one.item.desc for one in plan.fetches if not one.item.folder)
         jobs = [*_file_jobs(pull, plan, stop), *_folder_jobs(pull, plan)]
         run_all(_stopping(stop, lambda job: job()), jobs, concurrency, stop)
         pull.blobs.forget()
@@ -191,6 +193,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
 
 def _read_folders(pull: Pull, plan: UnpackPlan, concurrency: int, stop: threading.Event) -> None:
     unread = [one.item for one in plan.fetches if one.item.folder and pull.blobs.content(one.item) is None]
+    PROGRESS.expect(item.desc for item in unread)
     run_all(_stopping(stop, lambda item: pull.blobs.read(item, stop)), unread, concurrency, stop)
 
 
