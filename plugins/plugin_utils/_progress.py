@@ -29,7 +29,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.utils.display import Display
 from ansible_collections.lading.oci.plugins.plugin_utils._progress_line import ERASE, Rate, Screen, line, parse
 
-# Read by the module: module_utils/_oci/telling.py.
+# Read by the module: module_utils/_oci/module.py.
 VARIABLE = "LADING_OCI_PROGRESS"
 # Set by people: inventory, play, task or --extra-vars.
 OPTION = "lading_oci_progress"

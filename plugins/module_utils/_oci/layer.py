@@ -113,7 +113,7 @@ class Tree:
         out = _Counting(sink)
         # Each pass over the tree is counted for itself.
         key = object()
-        PROGRESS.expect_bytes(key, self._size)
+        PROGRESS.expect_all(key, self._sizes())
         with storage_errors(f"reading {self.source}"), _opened(self.source) as place:
             for name in self._above(place):
                 out.write(tar.encode(self._made(name, _PARENT_MODE)))
@@ -130,16 +130,16 @@ class Tree:
             kept.flush()
             out.write(tar.END)
 
-    def _size(self) -> int:
-        """Of the tar, about: what cannot be looked at will be told of when it is read."""
-        size = os.stat(self.source).st_size if os.path.isfile(self.source) else 0
+    def _sizes(self) -> t.Iterator[int]:
+        """Of what is in the tar, about: what cannot be looked at will be told of when it is read."""
+        if os.path.isfile(self.source):
+            yield os.stat(self.source).st_size
         for above, _folders, names in os.walk(self.source):
             for name in names:
                 with contextlib.suppress(OSError):
                     found = os.lstat(os.path.join(above, name))
                     held = found.st_size if stat.S_ISREG(found.st_mode) else 0
-                    size += tar.BLOCK + held + tar.padding(held)
-        return size
+                    yield tar.BLOCK + held + tar.padding(held)
 
     def _note_link(self, found: Found, linked: t.Dict[t.Tuple[int, int], str]) -> None:
         """The first name of a file with several is the one that it is stored under."""
@@ -451,7 +451,7 @@ def file_digest(path: str) -> t.Tuple[Digest, int]:
     """Digest and size of a file as it is. Raises NotFoundError, InvalidError, StorageError."""
     hashed, key = Digesting(), object()
     with storage_errors(f"reading {path}"), open_regular(path) as file:
-        PROGRESS.expect_bytes(key, lambda: os.fstat(file.fileno()).st_size)
+        PROGRESS.expect_bytes(key, os.fstat(file.fileno()).st_size)
         for chunk in iter(lambda: file.read(CHUNK), b""):
             hashed.write(chunk)
             PROGRESS.reached(key, hashed.size)

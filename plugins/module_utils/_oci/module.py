@@ -21,7 +21,7 @@ from .registry.repository import open_repository
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
-from .telling import telling
+from .spec.progress import PROGRESS
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -31,6 +31,8 @@ if t.TYPE_CHECKING:
     from .content.store import Source, Target
 
 ARCHIVE_SUFFIX = ".tar"
+# Names the file that says how far a run is: plugins/plugin_utils/_progress.py.
+PROGRESS_FILE = "LADING_OCI_PROGRESS"
 
 
 def side_options() -> t.Dict[str, t.Any]:
@@ -79,7 +81,7 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
     _leave_no_core()
-    with telling(), Watch(_say_last) as watch:
+    with _telling(), Watch(_say_last) as watch:
         try:
             yield
         except SystemExit:
@@ -93,6 +95,22 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
             if not isinstance(error, OCIError):
                 raise
             module.fail_json(**_told(error))
+
+
+@contextlib.contextmanager
+def _telling() -> t.Iterator[None]:
+    """How far the run is, to who asked for it; a run with nothing to do starts nothing for that."""
+    path = os.environ.get(PROGRESS_FILE)
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            from .telling import telling
+
+            stack.enter_context(telling(t.cast(str, path)))
+
+        if path:
+            PROGRESS.want(begin)
+        yield
 
 
 def _told(error: OCIError) -> t.Dict[str, t.Any]:

@@ -4,12 +4,13 @@
 
 """Tells whoever started the module how far it is: two numbers in a small file, a few times while the work goes on.
 
-The action plugin names the file (``plugins/plugin_utils/_progress.py``). Without a name nothing is counted and nothing is written.
+The action plugin names the file (``plugins/plugin_utils/_progress.py``). ``module.py`` imports this when there is something to tell.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import threading
@@ -19,26 +20,24 @@ from .content.beneath import folder, forget_temp, temp_name
 from .spec.errors import OCIError
 from .spec.progress import PROGRESS, Progress
 
-VARIABLE = "LADING_OCI_PROGRESS"
 _PATH = re.compile(r"/(?:[^/\0]+/)*\.lading-progress-[0-9a-f]{32}", re.ASCII)
 _FIRST = 1.0  # seconds of work before which there is nothing to tell
 _EACH = 0.5
 
 
 @contextlib.contextmanager
-def telling(progress: Progress = PROGRESS, first: float = _FIRST, each: float = _EACH) -> t.Iterator[None]:
-    """While it is entered, the file that the environment names says what ``progress`` counts."""
-    path = os.environ.get(VARIABLE, "")
+def telling(path: str, progress: Progress = PROGRESS, first: float = _FIRST, each: float = _EACH) -> t.Iterator[None]:
+    """While it is entered, the file ``path`` says what ``progress`` counts. Any other name than an action plugin's is left alone."""
     if not _PATH.fullmatch(path):
         yield
         return
-    progress.wanted = True
     over = threading.Event()
     thread = threading.Thread(target=_tell, args=(path, progress, over, first, each), name="lading-progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        progress.end()
         over.set()
         thread.join()
 
@@ -46,13 +45,11 @@ def telling(progress: Progress = PROGRESS, first: float = _FIRST, each: float = 
 def _tell(path: str, progress: Progress, over: threading.Event, first: float, each: float) -> None:
     # A disk that is full, or a folder that is not there, is no reason to fail: then nothing is told.
     with contextlib.suppress(OSError, OCIError):
-        wait = first
-        while not progress.totals().total:
-            if over.wait(wait):
-                return
-            wait = each
         if over.wait(first):
             return
+        while not progress.totals().total:
+            if over.wait(each):
+                return
         with folder(os.path.dirname(path)) as parent, _new_file(parent, os.path.basename(path)) as descriptor:
             _write(descriptor, progress)
             while not over.wait(each):
@@ -61,10 +58,14 @@ def _tell(path: str, progress: Progress, over: threading.Event, first: float, ea
 
 @contextlib.contextmanager
 def _new_file(parent: int, name: str) -> t.Iterator[int]:
-    """Gone when it is left, and when the run is ended from outside. Nothing that is there is ever opened."""
+    """Gone when it is left, and when the run is ended from outside. Nothing that is there is ever opened.
+
+    Locked as all temp files are, so that nobody who writes in that folder takes it for one that was left over.
+    """
     with temp_name(parent, name):
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
         os.close(descriptor)

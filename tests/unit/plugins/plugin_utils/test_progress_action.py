@@ -13,7 +13,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci import telling
+from ansible_collections.lading.oci.plugins.module_utils._oci import module, telling
 from ansible_collections.lading.oci.plugins.plugin_utils import _progress
 from ansible_collections.lading.oci.plugins.plugin_utils._progress_line import ERASE
 
@@ -82,7 +82,7 @@ def run(action: Action, **variables: t.Any) -> t.Any:
 
 
 def path_of(action: Action) -> pathlib.Path:
-    return pathlib.Path(action._task.environment[-1][telling.VARIABLE])
+    return pathlib.Path(action._task.environment[-1][module.PROGRESS_FILE])
 
 
 def until(happened: t.Callable[[], bool]) -> None:
@@ -93,7 +93,7 @@ def until(happened: t.Callable[[], bool]) -> None:
 
 
 def test_module_and_plugin_mean_the_same_file(terminal: Terminal) -> None:
-    assert _progress.VARIABLE == telling.VARIABLE
+    assert _progress.VARIABLE == module.PROGRESS_FILE
     run(Action(lambda action: assert_named(path_of(action))))
 
 
@@ -217,7 +217,7 @@ def test_the_task_s_environment_stays(terminal: Terminal, given: t.Any) -> None:
     action = Action(lambda action: list(action._task.environment))
     action._task.environment = given
     seen = run(action)
-    assert seen[:-1] == ([{"HTTP_PROXY": "x"}] if given else []) and set(seen[-1]) == {telling.VARIABLE}
+    assert seen[:-1] == ([{"HTTP_PROXY": "x"}] if given else []) and set(seen[-1]) == {module.PROGRESS_FILE}
     assert action._task.environment == given
 
 

@@ -9,19 +9,20 @@ import contextlib
 import os
 import pathlib
 import stat
+import sys
 import threading
 import time
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci import copy, layer, telling, unpack
-from ansible_collections.lading.oci.plugins.module_utils._oci.content import store
+from ansible_collections.lading.oci.plugins.module_utils._oci import copy, layer, module, telling, unpack
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath, store
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import uploads
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs import layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.progress import Progress
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.progress import Progress, Totals
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import BLOB
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import store as store_image
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
@@ -32,9 +33,14 @@ SOON = 0.01
 
 
 @pytest.fixture(name="file")
-def _file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    monkeypatch.setenv(telling.VARIABLE, str(tmp_path / NAME))
+def _file(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / NAME
+
+
+def wanted() -> Progress:
+    progress = Progress()
+    progress.wanted = True
+    return progress
 
 
 def wait_for(happened: t.Callable[[], bool]) -> None:
@@ -45,8 +51,8 @@ def wait_for(happened: t.Callable[[], bool]) -> None:
 
 
 def test_two_numbers_while_the_work_goes_on(file: pathlib.Path) -> None:
-    progress = Progress()
-    with telling.telling(progress, SOON, SOON):
+    progress = wanted()
+    with telling.telling(str(file), progress, SOON, SOON):
         progress.expect([ONE])
         wait_for(file.exists)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -56,8 +62,8 @@ def test_two_numbers_while_the_work_goes_on(file: pathlib.Path) -> None:
 
 
 def test_it_goes_after_an_error_too(file: pathlib.Path) -> None:
-    progress = Progress()
-    with pytest.raises(KeyboardInterrupt), telling.telling(progress, SOON, SOON):
+    progress = wanted()
+    with pytest.raises(KeyboardInterrupt), telling.telling(str(file), progress, SOON, SOON):
         progress.expect([ONE])
         wait_for(file.exists)
         raise KeyboardInterrupt
@@ -65,28 +71,57 @@ def test_it_goes_after_an_error_too(file: pathlib.Path) -> None:
 
 
 def test_nothing_is_written_of_work_that_is_short(file: pathlib.Path) -> None:
-    progress = Progress()
-    with telling.telling(progress, first=30.0):
+    progress = wanted()
+    with telling.telling(str(file), progress, first=3600.0):
         progress.expect([ONE])
         assert progress.totals() == (0, 10)
+        assert not list(file.parent.iterdir())
     assert not list(file.parent.iterdir())
 
 
+class Asked(Progress):
+    """Knows how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = True
+        self.count = 0
+
+    def totals(self) -> Totals:
+        self.count += 1
+        return super().totals()
+
+
 def test_nothing_is_written_of_a_run_with_nothing_to_move(file: pathlib.Path) -> None:
-    with telling.telling(Progress(), SOON, SOON):
-        time.sleep(SOON * 10)
+    progress = Asked()
+    with telling.telling(str(file), progress, SOON, SOON):
+        progress.expect([Descriptor.of(b"", "text/plain")])
+        wait_for(lambda: progress.count >= 5)
         assert not file.exists()
 
 
 @pytest.mark.parametrize(
     "value", ["", "progress", "/etc/passwd", NAME, "/tmp/" + NAME + "0", "/tmp/" + NAME.upper(), "/tmp/" + NAME + "\n"]
 )
-def test_only_a_name_of_ours_is_written_to(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(telling.VARIABLE, value)
-    progress, before = Progress(), threading.active_count()
-    with telling.telling(progress, SOON, SOON):
+def test_only_a_name_of_ours_is_written_to(value: str) -> None:
+    before = threading.active_count()
+    with telling.telling(value, wanted(), SOON, SOON):
         assert threading.active_count() == before
-        assert not progress.wanted
+
+
+def test_who_writes_in_the_same_folder_leaves_it(file: pathlib.Path) -> None:
+    """Temp files that nobody holds are swept by any task with a destination there."""
+    progress = wanted()
+    with telling.telling(str(file), progress, SOON, SOON):
+        progress.expect([ONE])
+        wait_for(lambda: file.exists() and file.stat().st_size > 0)
+        with beneath.folder(str(file.parent)) as parent:
+            beneath.sweep(parent)
+        assert file.exists()
+    file.write_text("of a run that was killed")
+    with beneath.folder(str(file.parent)) as parent:
+        beneath.sweep(parent)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder"])
@@ -99,18 +134,41 @@ def test_what_is_there_is_left_alone(file: pathlib.Path, kind: str) -> None:
         file.mkdir()
     else:
         file.write_text("mine")
-    with telling.telling(progress := Progress(), SOON, SOON):
+    with telling.telling(str(file), progress := wanted(), SOON, SOON):
         progress.expect([ONE])
         wait_for(lambda: not any(thread.name == "lading-progress" for thread in threading.enumerate()))
     assert other.read_text() == "mine" and os.path.lexists(file)
     assert kind == "folder" or file.read_text() == "mine"
 
 
-def test_a_folder_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    monkeypatch.setenv(telling.VARIABLE, str(tmp_path / "none" / NAME))
-    with telling.telling(progress := Progress(), SOON, SOON):
+def test_a_folder_that_is_not_there_is_no_error(tmp_path: pathlib.Path) -> None:
+    with telling.telling(str(tmp_path / "none" / NAME), progress := wanted(), SOON, SOON):
         progress.expect([ONE])
         wait_for(lambda: not any(thread.name == "lading-progress" for thread in threading.enumerate()))
+
+
+class Module:
+    """As much of AnsibleModule as a run without an error needs."""
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_module_tells_only_of_what_there_is_to_do(asked: bool, monkeypatch: pytest.MonkeyPatch, file: pathlib.Path) -> None:
+    """No thread, and nothing imported, for a run without a change."""
+    progress = Progress()
+    monkeypatch.setattr(module, "PROGRESS", progress)
+    monkeypatch.delitem(sys.modules, telling.__name__)
+    if asked:
+        monkeypatch.setenv(module.PROGRESS_FILE, str(file))
+
+    def tells() -> bool:
+        return any(thread.name == "lading-progress" for thread in threading.enumerate())
+
+    with module.failing(t.cast(t.Any, Module())):
+        progress.expect([])
+        assert not tells() and telling.__name__ not in sys.modules
+        progress.expect([ONE])
+        assert tells() == asked and (telling.__name__ in sys.modules) == asked
+    assert not tells()
 
 
 class Watched(Progress):
@@ -177,9 +235,10 @@ def test_each_pass_over_a_tree_is_counted(tmp_path: pathlib.Path, progress: Watc
     (tmp_path / "tree" / "link").symlink_to("one")
     tree = layer.Tree(str(tmp_path / "tree"))
     layer.content_digest(tree.write_tar)
-    assert progress.totals() == (3_000_050, 3_000_050)
+    once = progress.totals()
+    assert once.done == once.total >= 3_000_050
     layer.content_digest(tree.write_tar)
-    assert progress.totals() == (6_000_100, 6_000_100)
+    assert progress.totals() == (2 * once.done, 2 * once.total)
 
 
 def test_a_file_that_is_hashed_is_counted(tmp_path: pathlib.Path, progress: Watched) -> None:
