@@ -103,6 +103,7 @@ class Watcher:
     """Looks at the numbers of one running module, and shows them: until it is stopped, by the process's next task or by its end."""
 
     _last: t.ClassVar[t.Optional[Watcher]] = None
+    _ends_with_process: t.ClassVar[bool] = False
 
     def __init__(self, action: t.Any, terminal: _Terminal, host: str) -> None:
         folders = action.get_shell_option("system_tmpdirs", default=None) or ["/tmp"]
@@ -123,7 +124,9 @@ class Watcher:
 
     def start(self) -> None:
         Watcher._last = self
-        Finalize(None, Watcher.stop_last, exitpriority=10)
+        if not Watcher._ends_with_process:
+            Watcher._ends_with_process = True
+            Finalize(None, Watcher.stop_last, exitpriority=10)
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._watch,), name="lading-progress", daemon=True).start()
 
@@ -135,7 +138,7 @@ class Watcher:
 
     def _watch(self) -> None:
         wait = _FIRST
-        while not self._over.wait(wait):
+        while not self._pause(wait):
             begun = time.monotonic()
             # Whatever is wrong with a look, the module will have met it too, and says it better.
             try:
@@ -146,6 +149,10 @@ class Watcher:
             self._show(now, counts)
             # With many hosts each has its turn; the line of one can be read before the next takes its place.
             wait = max(_EACH * max(self._terminal.telling.value, 1), _SHARE * (now - begun))
+
+    def _pause(self, seconds: float) -> bool:
+        """True when it is over."""
+        return self._over.wait(seconds)
 
     def _look(self) -> t.Optional[t.Tuple[int, int]]:
         # Others may have put something else there: no more is read than the numbers take, and of nothing but a file.

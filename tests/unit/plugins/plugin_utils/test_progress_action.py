@@ -17,6 +17,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci import module, tel
 from ansible_collections.lading.oci.plugins.plugin_utils import _progress
 from ansible_collections.lading.oci.plugins.plugin_utils._progress_line import ERASE
 
+FIRST, EACH = _progress._FIRST, _progress._EACH
 COUNTS = f"{5:020d} {10:020d}\n"
 
 
@@ -86,7 +87,7 @@ def path_of(action: Action) -> pathlib.Path:
 
 
 def until(happened: t.Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
@@ -116,10 +117,62 @@ def test_a_line_is_shown_and_goes(terminal: Terminal) -> None:
     assert len(terminal.written) == count
 
 
-def test_short_work_is_not_looked_at(terminal: Terminal) -> None:
-    run(Action(lambda action: None))
-    time.sleep(0.1)
-    assert not looked and not terminal.written
+@pytest.fixture(name="pauses")
+def _pauses(monkeypatch: pytest.MonkeyPatch) -> t.List[float]:
+    """Asked for by the thread, none of which ends before the work does."""
+    asked: t.List[float] = []
+
+    def pause(watcher: _progress.Watcher, seconds: float) -> bool:
+        asked.append(seconds)
+        return watcher._over.wait(600)
+
+    monkeypatch.setattr(_progress.Watcher, "_pause", pause)
+    return asked
+
+
+class Clock:
+    """Time that passes only while somebody pauses or looks."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.looks: t.List[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("takes", "others", "expected"),
+    [(0.0, 0, [2.0, 3.0, 4.0, 5.0]), (1.0, 0, [2.0, 8.0, 14.0, 20.0]), (0.0, 2, [2.0, 5.0, 8.0, 11.0])],
+)
+def test_when_it_looks(takes: float, others: int, expected: t.List[float], monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    """Not before two seconds, then each second; less often where a look takes long or other hosts want their turn."""
+    clock = Clock()
+    monkeypatch.setattr(_progress, "_FIRST", FIRST)
+    monkeypatch.setattr(_progress, "_EACH", EACH)
+    monkeypatch.setattr(_progress, "time", clock)
+    terminal.telling.value = others
+
+    def pause(watcher: _progress.Watcher, seconds: float) -> bool:
+        clock.now += seconds
+        return len(clock.looks) == 4 or watcher._over.is_set()
+
+    def look(_watcher: _progress.Watcher) -> t.Tuple[int, int]:
+        clock.looks.append(clock.now - 1000.0)
+        clock.now += takes
+        return (5, 10)
+
+    monkeypatch.setattr(_progress.Watcher, "_pause", pause)
+    monkeypatch.setattr(_progress.Watcher, "_look", look)
+    run(Action(lambda action: until(lambda: len(clock.looks) == 4)))
+    assert clock.looks == expected
+    assert terminal.written and terminal.written[-1] == "" and terminal.telling.value == others
+
+
+def test_short_work_is_not_looked_at(terminal: Terminal, pauses: t.List[float]) -> None:
+    run(Action(lambda action: until(lambda: bool(pauses))))
+    until(lambda: not any(thread.name == "lading-progress" for thread in threading.enumerate()))
+    assert len(pauses) == 1 and not looked and not terminal.written
 
 
 def test_the_line_goes_with_what_it_is_about(terminal: Terminal) -> None:
@@ -238,11 +291,11 @@ def test_async_goes_on_until_the_next_task(terminal: Terminal) -> None:
     paths[0].unlink()
 
 
-def test_async_that_did_not_start_is_over(terminal: Terminal) -> None:
+def test_async_that_did_not_start_is_over(terminal: Terminal, pauses: t.List[float]) -> None:
     action = Action(lambda action: {"failed": True})
     action._task.async_val = 60
     run(action)
-    time.sleep(0.2)
+    until(lambda: not any(thread.name == "lading-progress" for thread in threading.enumerate()))
     assert not looked
 
 
