@@ -37,18 +37,21 @@ class Terminal:
             self.screens.append(text)
         return text
 
-    def wait_for(self, text: str, seconds: float = 120) -> str:
-        """Raises TimeoutError."""
+    def wait_until(self, happened: t.Callable[[], bool], meanwhile: t.Callable[[], object] = lambda: None, seconds: float = 180) -> None:
+        """Looks until it has happened; ``meanwhile`` is called after each look. Raises TimeoutError."""
         until = time.monotonic() + seconds
-        while text not in self.look():
+        self.look()
+        while not happened():
             if time.monotonic() > until:
-                raise TimeoutError(f"{text!r} did not come:\n{self.look()}")
+                raise TimeoutError(f"it did not happen; {len(self.screens)} screens, the last:\n{self.screens[-1]}")
+            meanwhile()
             time.sleep(0.1)
-        return self.look()
+            self.look()
 
     def finish(self) -> str:
         """What is left when the command has ended."""
-        return self.wait_for(_END).partition(_END)[0].rstrip()
+        self.wait_until(lambda: _END in self.screens[-1])
+        return self.screens[-1].partition(_END)[0].rstrip()
 
     def press(self, key: str) -> None:
         subprocess.run([*self._tmux, "send-keys", key], check=True)

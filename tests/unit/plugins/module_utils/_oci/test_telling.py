@@ -187,8 +187,8 @@ class Watched(Progress):
 @pytest.fixture(name="progress")
 def _progress(monkeypatch: pytest.MonkeyPatch) -> Watched:
     progress = Watched()
-    for module in (copy, layer, unpack, store, uploads, layers):
-        monkeypatch.setattr(module, "PROGRESS", progress)
+    for counting in (copy, layer, unpack, store, uploads, layers):
+        monkeypatch.setattr(counting, "PROGRESS", progress)
     return progress
 
 
