@@ -31,7 +31,7 @@ from terminal import Terminal, environment_for
 SIZE = 24_000_000
 FIRST = 6_000_000  # bytes that pass before anybody has seen anything
 MOST = 14_000_000  # bytes that pass before the gate is opened; what systems and steps take in advance comes on top
-DRIP = 50_000  # bytes that pass each time that the terminal was looked at
+DRIP = 100_000  # bytes that pass each time that the terminal was looked at
 TIMEOUT = 900  # seconds, of what a gate holds back
 LINE = re.compile(
     r"\[(?P<host>\w+)(, 1 of \d)?\] oci_\w+: (?P<percent>\d+) %, [0-9.]+ [KM]?i?B of 22\.9 MiB"
@@ -175,7 +175,8 @@ def moving(found: t.Sequence[re.Match[str]]) -> bool:
 
 
 def see(terminal: Terminal, gate: GatedLink, seen: t.Callable[[t.Sequence[re.Match[str]]], bool] = moving) -> None:
-    """The gate drips until the terminal has shown what is wanted."""
+    """Once the terminal has shown a line, the gate drips until it has shown what is wanted."""
+    terminal.wait_until(lambda: bool(lines(terminal)))
     terminal.wait_until(lambda: seen(lines(terminal)), meanwhile=lambda: gate.let_through(DRIP, at_most=MOST))
 
 
