@@ -15,7 +15,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci import copy, layer, module, telling, unpack
+from ansible_collections.lading.oci.plugins.module_utils._oci import copy, layer, module, telling, transfer, unpack
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath, store
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import uploads
@@ -187,7 +187,7 @@ class Watched(Progress):
 @pytest.fixture(name="progress")
 def _progress(monkeypatch: pytest.MonkeyPatch) -> Watched:
     progress = Watched()
-    for counting in (copy, layer, unpack, store, uploads, layers):
+    for counting in (transfer, layer, unpack, store, uploads, layers):
         monkeypatch.setattr(counting, "PROGRESS", progress)
     return progress
 
