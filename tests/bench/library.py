@@ -9,22 +9,24 @@ The time is that of the call: stores opened, plan, run. Python's start and all i
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
 import typing as t
 
-# Copies import these when they first need them.
-import urllib3  # noqa: F401
-from ansible_collections.lading.oci.plugins.module_utils._oci import transfer  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry import download, uploads  # noqa: F401
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
 from ansible_collections.lading.oci.plugins.module_utils._oci.stats import requests_of
+
+LIBRARY = "ansible_collections.lading.oci.plugins.module_utils._oci"
+# Copies import these when they first need them.
+for name in ("urllib3", f"{LIBRARY}.transfer", f"{LIBRARY}.registry.download", f"{LIBRARY}.registry.uploads"):
+    importlib.import_module(name)
 
 
 def opened(text: str, writing: bool) -> t.Tuple[t.Any, t.Any]:

@@ -58,15 +58,15 @@ class OneUnchanged(Unchanged):
 
     def contenders(self) -> t.Sequence[Contender]:
         ours = Ours(self.stage)
-        source, destination = self._places("v1")
-        pinned = dataclasses.replace(destination, ref=str(self._digests["v1"]))
+        layout, registry = self._places("v1")
+        pinned = dataclasses.replace(registry, ref=str(self._digests["v1"]))
         return [
-            ours.library(source, destination),
-            ours.task("oci_copy", copy_arguments(source, destination)),
-            ours.task("oci_copy", copy_arguments(destination, source), "task, from the registry"),
-            ours.task("oci_copy", copy_arguments(pinned, source), "task, pinned digest"),
+            ours.library(layout, registry),
+            ours.task("oci_copy", copy_arguments(layout, registry)),
+            ours.task("oci_copy", copy_arguments(registry, layout), "task, from the registry"),
+            ours.task("oci_copy", copy_arguments(pinned, layout), "task, pinned digest"),
             ours.ping(),
-            peer("oras", self.stage, lambda oras: oras.copy(source, destination)),
+            peer("oras", self.stage, lambda oras: oras.copy(layout, registry)),
         ]
 
     def goals(self) -> t.Sequence[Goal]:
