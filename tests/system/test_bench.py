@@ -22,7 +22,6 @@ import bench  # noqa: E402
 import content  # noqa: E402
 import figures  # noqa: E402
 import measured  # noqa: E402
-import peers as peer_tools  # noqa: E402
 import report  # noqa: E402
 import stage as stage_module  # noqa: E402
 import transfers  # noqa: E402
@@ -174,15 +173,10 @@ def _digest(content: bytes) -> str:
 
 
 @pytest.fixture(scope="module", name="own_registry")
-def _own_registry() -> t.Iterator[Registry]:
+def _own_registry(peers: t.Any) -> t.Iterator[Registry]:
     """One that is emptied between runs, which other tests would mind."""
-    try:
-        registry = Registry()
-    except peer_tools.Unavailable as error:
-        if os.environ.get("LADING_REQUIRE_PEERS") == "1":
-            pytest.fail(f"registry is missing: {error}")
-        pytest.skip(f"registry is missing: {error}")
-    with registry:
+    peers.require("registry")
+    with Registry() as registry:
         yield registry
 
 
