@@ -18,6 +18,7 @@ import copy
 import multiprocessing
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ OPTION = "lading_oci_progress"
 _FIRST = 2.0  # seconds in which nothing is shown
 _EACH = 1.0  # seconds between two looks
 _SHARE = 5  # a look takes at most one part of so many of the time
+_ENDING = 2.0  # seconds that a worker which is told to end waits for a line that is on its way
 _TOO_VERBOSE = 3  # from -vvv on each look would be a line of output of its own
 
 display = Display()
@@ -114,7 +116,8 @@ class Watcher:
         self._rate = Rate()
         self._shown = False
         self._over = threading.Event()
-        self._drawing = threading.Lock()
+        # Again by its own thread: a signal may come while the process takes the line away.
+        self._drawing = threading.RLock()
 
     @classmethod
     def stop_last(cls) -> None:
@@ -122,11 +125,20 @@ class Watcher:
             cls._last.stop()
             cls._last = None
 
+    @classmethod
+    def silence_last(cls) -> None:
+        """Nothing more is written, not even to take the line away: the process is about to be killed, and its parent clears the line."""
+        if cls._last is not None:
+            cls._last._over.set()
+            cls._last._drawing.acquire(timeout=_ENDING)
+
     def start(self) -> None:
         Watcher._last = self
         if not Watcher._ends_with_process:
             Watcher._ends_with_process = True
             Finalize(None, Watcher.stop_last, exitpriority=10)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                _before_handler(number, Watcher.silence_last)
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._watch,), name="lading-progress", daemon=True).start()
 
@@ -182,6 +194,20 @@ class Watcher:
     def _count(self, change: int) -> None:
         with self._terminal.telling.get_lock():
             self._terminal.telling.value += change
+
+
+def _before_handler(number: int, work: t.Callable[[], None]) -> None:
+    """Ansible's workers kill themselves when they are told to end. One that is killed while a thread of it writes into the queue to the
+    controlling process takes the queue's lock along, and then Ansible waits for that lock, and never ends."""
+    handler = signal.getsignal(number)
+    if not callable(handler):
+        return
+
+    def first(signum: int, frame: t.Any) -> None:
+        work()
+        handler(signum, frame)
+
+    signal.signal(number, first)
 
 
 def _apart(action: t.Any) -> t.Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -316,3 +317,35 @@ def test_it_is_drawn_by_ansible_and_not_logged(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(_progress.display, "display", lambda *words, **options: calls.append((words, options)))
     _progress._draw("text")
     assert calls == [((ERASE + "text",), {"stderr": True, "screen_only": True, "newline": False})]
+
+
+def test_a_worker_that_is_told_to_end_lets_a_line_come_to_its_end_and_writes_none_after_it(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: t.List[str] = []
+    watcher = _progress.Watcher(Action(lambda action: {}), t.cast(t.Any, terminal), "host")
+    monkeypatch.setattr(_progress.Watcher, "_last", watcher)
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: order.append("killed"))
+    writing, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with watcher._drawing:
+            writing.set()
+            may_end.wait(10)
+            order.append("written")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert writing.wait(10)
+        _progress._before_handler(signal.SIGUSR1, _progress.Watcher.silence_last)
+        threading.Timer(0.2, may_end.set).start()
+        signal.raise_signal(signal.SIGUSR1)
+        assert order == ["written", "killed"] and watcher._over.is_set()
+        later = threading.Thread(target=lambda: order.append(str(watcher._drawing.acquire(blocking=False))))
+        later.start()
+        later.join(10)
+        assert order[-1] == "False"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join(10)
