@@ -37,6 +37,7 @@ OPTION = "lading_oci_progress"
 _FIRST = 2.0  # seconds in which nothing is shown
 _EACH = 1.0  # seconds between two looks
 _SHARE = 5  # a look takes at most one part of so many of the time
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 _ENDING = 2.0  # seconds that a worker which is told to end waits for a line that is on its way
 _TOO_VERBOSE = 3  # from -vvv on each look would be a line of output of its own
 
@@ -137,7 +138,7 @@ class Watcher:
         if not Watcher._ends_with_process:
             Watcher._ends_with_process = True
             Finalize(None, Watcher.stop_last, exitpriority=10)
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _ENDS:
                 _before_handler(number, Watcher.silence_last)
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._watch,), name="lading-progress", daemon=True).start()
@@ -149,6 +150,8 @@ class Watcher:
             self._hide()
 
     def _watch(self) -> None:
+        # A signal that this thread takes is handled by Python's main thread, which goes on waiting for the module and does not know.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         wait = _FIRST
         while not self._pause(wait):
             begun = time.monotonic()

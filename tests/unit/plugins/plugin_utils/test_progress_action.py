@@ -349,3 +349,22 @@ def test_a_worker_that_is_told_to_end_lets_a_line_come_to_its_end_and_writes_non
     finally:
         signal.signal(signal.SIGUSR1, before)
         thread.join(10)
+
+
+def test_signals_are_left_to_the_main_thread(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked: t.List[t.Any] = []
+
+    def look(_self: t.Any) -> None:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    monkeypatch.setattr(_progress.Watcher, "_look", look)
+
+    def work(_action: t.Any) -> t.Dict[str, t.Any]:
+        deadline = time.monotonic() + 10
+        while not blocked and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return {}
+
+    Action(work).run(None, {"inventory_hostname": "host"})
+    assert blocked and {signal.SIGINT, signal.SIGTERM} <= blocked[0]
+    assert not {signal.SIGINT, signal.SIGTERM} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
