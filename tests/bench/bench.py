@@ -66,14 +66,15 @@ def main() -> int:
     missing: t.List[str] = []
     with tempfile.TemporaryDirectory(prefix="lading-bench-", dir=os.environ.get("LADING_BENCH_DIR")) as name, Registry() as registry:
         try:
+            about = facts(scale, runs)
             for work in chosen(works(Stage(pathlib.Path(name), registry, scale)), sys.argv[2:]):
                 records += measure(work, runs, lambda line: print(line, flush=True))
                 goals += work.goals()
                 missing += work.missing
+                figures.write(pathlib.Path(sys.argv[1]), records, goals, about)
         except (figures.Dishonest, ValueError, peers.Unavailable) as error:
             print(error)
             return 1
-        figures.write(pathlib.Path(sys.argv[1]), records, goals, facts(scale, runs))
     print(figures.table(figures.HEADER, figures.rows(records)))
     print()
     print(figures.table(figures.GOALS_HEADER, figures.verdicts(records, goals)))
