@@ -92,6 +92,7 @@ class Planner:
         self._coming: t.Set[Digest] = set()
         self._stored: t.Dict[Digest, bool] = {}
         self._new: t.Optional[bool] = None
+        self._looked_up = 0  # blobs: manifests are stored last, so that they are missing says nothing
 
     def plan(self, src: Fetcher, root: Descriptor, current: t.Mapping[str, t.Optional[Descriptor]], listed: bool = True) -> CopyPlan:
         """Compare the destination with the graph under ``root``; ``current``: what the names that it is to have name there now.
@@ -134,14 +135,15 @@ class Planner:
                     self._stored.update({desc.digest: False for desc in some})
                 else:
                     self._stored.update({desc.digest: there for desc, there in zip(some, pool.map(look, some))})
+                    self._looked_up += len(some)
         return {desc.digest for desc in descs if self.is_coming(desc) or self._stored[desc.digest]}
 
     def _is_new(self, first: int) -> bool:
-        """Whether the store says that it has never had anything: asked once, when ``first`` have been looked up and none was there.
+        """Whether the store says that it has never had anything: asked once, when ``first`` blobs have been looked up and none was there.
 
         A copy that was broken off has left at least one of the blobs that it began with, and those are looked up first.
         """
-        if self._new is None and len(self._stored) >= first:
+        if self._new is None and self._looked_up >= first:
             self._new = not any(self._stored.values()) and self.dst.is_new()
         return bool(self._new)
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, stats_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import Planner, apply_copy, plan_copy, stats_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype, strictjson
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MismatchError, OCIError
@@ -211,6 +211,15 @@ class TestToARegistryThatDoesNotKnowTheRepository:
     ) -> None:
         registry.fault("GET", "/tags/list", fake.answer(status, {"Content-Type": "application/json"}, body), times=9)
         assert self.copy(many, registry) == (41, 41)
+
+    def test_manifests_that_are_missing_say_nothing_of_blobs(self, registry: fake.FakeRegistry) -> None:
+        planner = Planner(fake.Harness(registry).repository())
+        for number in range(20):
+            assert not planner.has_manifest(Descriptor.of(b"%d" % number, mediatype.OCI_MANIFEST))
+        registry.add_blob(self.LAYERS[0])
+        layers = [Descriptor.of(layer, mediatype.OCI_LAYER) for layer in self.LAYERS]
+        assert planner.stored(layers) == {layers[0].digest}
+        assert not registry.asked("GET", "/tags/list")
 
     def test_few_blobs_are_looked_up_without_that_question(self, source: Layout, registry: fake.FakeRegistry) -> None:
         self.copy(source, registry)
