@@ -42,3 +42,10 @@ attributes:
     description:
       - Use C(group/lading.oci.registry) in C(module_defaults) to set the registry options of this module once.
 """
+
+    PROGRESS = r"""
+options: {}
+notes:
+  - In a terminal, work of more than some seconds shows a line with the bytes done, the rate and the time left, which is gone when the
+    task is. The variable C(lading_oci_progress=false) switches it off. Nothing of it is printed or logged otherwise, nor in check mode.
+"""

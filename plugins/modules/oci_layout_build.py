@@ -25,6 +25,7 @@ description:
 extends_documentation_fragment:
   - lading.oci.attributes
   - lading.oci.attributes.actiongroup_registry
+  - lading.oci.attributes.progress
   - lading.oci.registry
   - lading.oci.registry.base
   - lading.oci.registry.manifests

@@ -50,6 +50,7 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - lading.oci.attributes
   - lading.oci.attributes.actiongroup_registry
+  - lading.oci.attributes.progress
   - lading.oci.registry
   - lading.oci.registry.source
 options:

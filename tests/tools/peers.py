@@ -1,7 +1,8 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Programs that the tests and the quick start need and no machine is asked to have: a registry, oras, crane, skopeo, umoci.
+"""Programs that the tests and the quick start need and no machine is asked to have: a registry, oras, crane, skopeo, umoci,
+a terminal and an SSH server.
 
 One on PATH is used as it is. Else Debian's package is downloaded by apt into a cache folder and unpacked there: nothing is installed,
 no root is needed. The newer peers come from Debian's newer suites, whose Go binaries run on older releases too.
@@ -36,6 +37,10 @@ LIBRARIES = {
     "libdevmapper.so.1.02.1": ("libdevmapper1.02.1",),
     "libsubid.so.4": ("libsubid4",),
     "libsubid.so.5": ("libsubid5",),
+    "libevent_core-2.1.so.7": ("libevent-core-2.1-7t64", "libevent-core-2.1-7"),
+    "libutempter.so.0": ("libutempter0",),
+    "libwrap.so.0": ("libwrap0",),
+    "libnsl.so.2": ("libnsl2",),
 }
 
 
@@ -54,6 +59,8 @@ TOOLS = {
     "crane": Tool("crane", ("crane",), newer=True),
     "skopeo": Tool("skopeo", ("skopeo",)),
     "umoci": Tool("umoci", ("umoci",)),
+    "tmux": Tool("tmux", ("tmux",)),
+    "sshd": Tool("openssh-server", ("sshd",)),
 }
 
 
@@ -90,9 +97,10 @@ def _from_package(name: str, tool: Tool) -> pathlib.Path:
     if not program.exists():
         shutil.rmtree(folder, ignore_errors=True)
         apt(tool.newer).unpack(tool.package, folder)
-        inner = folder / "usr" / "bin" / tool.names[0]
-        if not inner.exists():
-            raise Unavailable(f"{name}: the package {tool.package} has no {inner.name}")
+        found = [folder / "usr" / where / tool.names[0] for where in ("bin", "sbin")]
+        inner = next((path for path in found if path.exists()), None)
+        if inner is None:
+            raise Unavailable(f"{name}: the package {tool.package} has no {tool.names[0]}")
         _add_libraries(inner, folder, tool.newer)
         _write_launcher(program, inner, folder)
     _check_runs(name, program)
@@ -144,7 +152,7 @@ def _write_launcher(program: pathlib.Path, inner: pathlib.Path, folder: pathlib.
 
 def _check_runs(name: str, program: pathlib.Path) -> None:
     answer = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False)
-    if answer.returncode != 0 and "version" not in answer.stdout + answer.stderr:
+    if answer.returncode != 0 and not re.search("version|usage", answer.stdout + answer.stderr):
         shutil.rmtree(program.parent.parent, ignore_errors=True)
         raise Unavailable(f"{name} does not run here: {(answer.stderr or answer.stdout).strip()[:300]}")
 

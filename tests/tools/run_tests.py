@@ -147,6 +147,8 @@ def coverage(stage: Stage) -> Outcome:
     """Two checks: lines, and branches, of the library that the unit tests reach."""
     file = stage.tree / "tests" / "output" / "coverage.json"
     options = ("--cov", "--cov-config=tests/coverage.ini", f"--cov-report=json:{file}", "--cov-report=term:skip-covered")
+    # In a process that has imported Ansible's controller, modules warn on the terminal and not in their answers.
+    options += ("--ignore=tests/unit/plugins/plugin_utils",)
     succeeded = stage.run(
         sys.executable,
         "-m",

@@ -25,6 +25,7 @@ from .spec.errors import InvalidError, MismatchError
 from .spec.image import check_layers, has_config, parse_config
 from .spec.manifest import Manifest, parse
 from .spec.platform import REFERENCE_DIGEST, is_attestation
+from .spec.progress import PROGRESS
 
 # What Docker's documents have no field for.
 _OCI_ONLY = ("annotations", "artifactType", "subject")
@@ -157,6 +158,7 @@ class Converter:
         blob = Digesting(file)
         deflater = Deflater(blob, t.cast(str, self._wanted.compression), self._wanted.level)
         content = Digesting(deflater)
+        PROGRESS.expect([desc])
         with self._overlay.fetch(desc) as reader:
             stream = plain(reader, f"the layer {desc.digest}")
             for chunk in iter(lambda: stream.read(CHUNK), b""):

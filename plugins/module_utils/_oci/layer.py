@@ -25,6 +25,7 @@ from .content.compression import GZIP, Block
 from .content.store import CHUNK
 from .spec.digest import Digest
 from .spec.errors import InvalidError, NotFoundError, storage_errors
+from .spec.progress import PROGRESS
 from .xattrs import pax_of
 
 if t.TYPE_CHECKING:
@@ -117,6 +118,9 @@ class Tree:
     def write_tar(self, sink: Sink, notes: t.Optional[Notes] = None) -> None:
         """Write the whole tar. Raises InvalidError, NotFoundError, StorageError, each with the path."""
         out = _Counting(sink)
+        # Each pass over the tree is counted for itself.
+        key = object()
+        PROGRESS.expect_all(key, self._sizes())
         with storage_errors(f"reading {self.source}"), _opened(self.source) as place:
             for name in self._above(place):
                 out.write(tar.encode(self._made(name, _PARENT_MODE)))
@@ -128,9 +132,21 @@ class Tree:
                     start = out.size
                     for piece in self._member(place, found, linked):
                         out.write(piece)
+                        PROGRESS.reached(key, out.size)
                     kept.wrote(start, out.size)
             kept.flush()
             out.write(tar.END)
+
+    def _sizes(self) -> t.Iterator[int]:
+        """Of what is in the tar, about: what cannot be looked at will be told of when it is read."""
+        if os.path.isfile(self.source):
+            yield os.stat(self.source).st_size
+        for above, _folders, names in os.walk(self.source):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    found = os.lstat(os.path.join(above, name))
+                    held = found.st_size if stat.S_ISREG(found.st_mode) else 0
+                    yield tar.BLOCK + held + tar.padding(held)
 
     def _note_link(self, found: Found, linked: t.Dict[t.Tuple[int, int], str]) -> None:
         """The first name of a file with several is the one that it is stored under."""
@@ -460,8 +476,10 @@ def compress(
 
 def file_digest(path: str) -> t.Tuple[Digest, int]:
     """Digest and size of a file as it is. Raises NotFoundError, InvalidError, StorageError."""
-    hashed = Digesting()
+    hashed, key = Digesting(), object()
     with storage_errors(f"reading {path}"), open_regular(path) as file:
+        PROGRESS.expect_bytes(key, os.fstat(file.fileno()).st_size)
         for chunk in iter(lambda: file.read(CHUNK), b""):
             hashed.write(chunk)
+            PROGRESS.reached(key, hashed.size)
     return hashed.digest, hashed.size

@@ -18,6 +18,7 @@ from .content.beneath import remove_temps
 from .signals import Watch
 from .spec import reference
 from .spec.errors import BuildError, InvalidError, OCIError, located
+from .spec.progress import PROGRESS
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -28,6 +29,8 @@ if t.TYPE_CHECKING:
     from .registry.options import RegistryOptions
 
 ARCHIVE_SUFFIX = ".tar"
+# Names the file that says how far a run is: plugins/plugin_utils/_progress.py.
+PROGRESS_FILE = "LADING_OCI_PROGRESS"
 
 
 def side_options() -> t.Dict[str, t.Any]:
@@ -76,7 +79,7 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
     _leave_no_core()
-    with Watch(_say_last) as watch:
+    with _telling(), Watch(_say_last) as watch:
         try:
             yield
         except SystemExit:
@@ -90,6 +93,22 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
             if not isinstance(error, OCIError):
                 raise
             module.fail_json(**_told(error))
+
+
+@contextlib.contextmanager
+def _telling() -> t.Iterator[None]:
+    """How far the run is, to who asked for it; a run with nothing to do starts nothing for that."""
+    path = os.environ.get(PROGRESS_FILE)
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            from .telling import telling
+
+            stack.enter_context(telling(t.cast(str, path)))
+
+        if path:
+            PROGRESS.want(begin)
+        yield
 
 
 def _told(error: OCIError) -> t.Dict[str, t.Any]:

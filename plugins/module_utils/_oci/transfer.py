@@ -17,6 +17,7 @@ from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.ending import stopped_by
 from .spec.errors import CancelledError
+from .spec.progress import PROGRESS
 
 Item = t.TypeVar("Item")
 
@@ -30,6 +31,7 @@ def apply_all(plans: t.Sequence[t.Tuple[CopyPlan, Fetcher]], dst: Target, concur
     incoming = _incoming([plan for plan, _src in changed])
     with dst.receiving(incoming._replace(unmoved=_named_now(changed)) if unmoved else incoming):
         blobs = [(plan, src, desc) for plan, src in changed for desc in plan.missing if not mediatype.is_manifest(desc.media_type)]
+        PROGRESS.expect(desc for plan, _src, desc in blobs if desc.digest not in plan.mounted)
         _transfer_all(blobs, dst, concurrency, outcome)
         for plan, src in changed:
             for desc in plan.missing:
@@ -74,6 +76,7 @@ def _transfer_all(blobs: t.Sequence[t.Tuple[CopyPlan, Fetcher, Descriptor]], dst
             if desc.digest in plan.mounted and dst.mount(desc, src.origin(desc)):
                 outcome.mounted.add(desc.digest)
             elif not dst.adopt(desc, src.origin(desc)):
+                PROGRESS.expect([desc])  # the registry may have refused to mount it
                 opener = stoppable(src, desc, stop)
                 again_on_mismatch(src.origin(desc).remote, lambda: dst.push(desc, opener))
         except BaseException:

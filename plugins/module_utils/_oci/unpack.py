@@ -26,6 +26,7 @@ from .selection import Item, Selection, reading
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, located, storage_errors
+from .spec.progress import PROGRESS
 from .stats import Stats
 from .titles import Parts
 
@@ -185,6 +186,7 @@ def apply_unpack(plan: UnpackPlan, pull: Pull, concurrency: int = DEFAULT_CONCUR
         plan = plan_unpack(pull)
         _read_folders(pull, plan, concurrency, stop)
         pull.announce(pull, plan)
+        PROGRESS.expect(one.item.desc for one in plan.fetches if not one.item.folder)
         jobs = [*_file_jobs(pull, plan, stop), *_folder_jobs(pull, plan)]
         run_all(_stopping(stop, lambda job: job()), jobs, concurrency, stop)
         pull.blobs.forget()
@@ -195,6 +197,7 @@ def _read_folders(pull: Pull, plan: UnpackPlan, concurrency: int, stop: threadin
     from .transfer import run_all
 
     unread = [one.item for one in plan.fetches if one.item.folder and not pull.blobs.has_content(one.item)]
+    PROGRESS.expect(item.desc for item in unread)
     run_all(_stopping(stop, lambda item: pull.blobs.read(item, stop)), unread, concurrency, stop)
 
 

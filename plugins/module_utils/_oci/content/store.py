@@ -20,6 +20,7 @@ from ..spec import ending, mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import CancelledError, InvalidError, MismatchError, NotFoundError, located, storage_errors
+from ..spec.progress import PROGRESS
 from ..spec.strictjson import MAX_DOCUMENT
 
 CHUNK = 1024 * 1024
@@ -63,6 +64,8 @@ class VerifyingReader:
         self._verified = False
         self._location = location
         self.stop: t.Optional[threading.Event] = None
+        # What is only verified here is counted where it is sent.
+        self._counted = True
 
     def read(self, size: int = CHUNK) -> bytes:
         """At most ``size`` bytes, b'' at the verified end."""
@@ -104,6 +107,8 @@ class VerifyingReader:
         if not chunk and self._taken < self.desc.size:
             raise MismatchError(f"content of {self.desc.digest} ends after {self._taken} of {self.desc.size} bytes")
         self._hash.update(chunk)
+        if self._counted:
+            PROGRESS.reached(self.desc.digest, self._taken)
         if self._taken == self.desc.size:
             self._check_end()
 
@@ -139,6 +144,7 @@ class VerifyingReader:
         seek = getattr(self._raw, "seek", None)
         if seek is None:
             return None
+        self._counted = False
         for _piece in self.pieces():
             pass
         seek(0)

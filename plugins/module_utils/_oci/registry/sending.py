@@ -21,19 +21,21 @@ _STEP = 4 * 1024 * 1024  # bytes of a file between two looks at whether the run 
 
 
 class Stretch(t.NamedTuple):
-    """``length`` bytes at ``offset`` of an open file. ``check`` is called before each step, and raises to end the sending."""
+    """``length`` bytes at ``offset`` of an open file. ``reached`` is told before each step, and at the end, how many bytes of them have
+    been sent; it raises to end the sending."""
 
     descriptor: int
     offset: int
     length: int
-    check: t.Callable[[], None]
+    reached: t.Callable[[int], None]
 
     def steps(self) -> t.Iterator[t.Tuple[int, int]]:
         """Offset and length of what is sent between two checks."""
         end = self.offset + self.length
         for offset in range(self.offset, end, _STEP):
-            self.check()
+            self.reached(offset - self.offset)
             yield offset, min(_STEP, end - offset)
+        self.reached(self.length)
 
 
 class StretchBody:

@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..spec.errors import Interrupted, MismatchError, OCIError, RegistryError, TransportError, storage_errors
+from ..spec.progress import PROGRESS
 from . import answers
 from .client import Call, Client, Payload, swallow
 from .failures import failure
@@ -295,6 +296,7 @@ class _Content:
         if self._file is not None:
             with storage_errors(f"reading {self._desc.digest}"):
                 self._file.seek(offset)
+            self._offset = offset
         elif self._reader is None or self._offset != offset:
             self._open(offset)
         return _Part(self, length)
@@ -305,6 +307,7 @@ class _Content:
         self._file = self._reader.rewindable()
         if self._file is not None:
             self._file.seek(offset)
+            self._offset = offset
             return
         if not self._desc.size:
             self.read(1)
@@ -314,7 +317,10 @@ class _Content:
     def read(self, size: int) -> bytes:
         if self._file is not None:
             with storage_errors(f"reading {self._desc.digest}"):
-                return self._file.read(size)
+                chunk = self._file.read(size)
+            self._offset += len(chunk)
+            PROGRESS.reached(self._desc.digest, self._offset)
+            return chunk
         chunk = t.cast("VerifyingReader", self._reader).read(size)
         self._offset += len(chunk)
         return chunk
@@ -324,7 +330,13 @@ class _Content:
         place = _place(self._file)
         if place is None or self._reader is None:
             return None
-        return Stretch(*place, length, self._reader.check_stop)
+        reader, start = self._reader, self._offset
+
+        def reached(sent: int) -> None:
+            PROGRESS.reached(self._desc.digest, start + sent)
+            reader.check_stop()
+
+        return Stretch(*place, length, reached)
 
     def close(self) -> None:
         if self._reader is not None:

@@ -20,6 +20,7 @@ from ..spec import mediatype
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import NotFoundError, located, storage_errors
+from ..spec.progress import PROGRESS
 from ..transfer import run_all, stoppable
 from .entries import Listing
 from .image import Image
@@ -55,9 +56,11 @@ class Layers:
         """Have the verified content of these layers at hand."""
         missing = {self._image.layers[number].digest: number for number in numbers}
         stop = threading.Event()
+        wanted = [number for digest, number in missing.items() if digest not in self._files]
+        PROGRESS.expect(self._image.layers[number] for number in wanted)
         run_all(
             lambda number: self._fetch(number, stop),
-            [missing[digest] for digest in missing if digest not in self._files],
+            wanted,
             concurrency,
             stop,
         )
