@@ -64,7 +64,7 @@ class VerifyingReader:
         self._verified = False
         self._location = location
         self.stop: t.Optional[threading.Event] = None
-        # What is only verified here is counted where it is sent.
+        # What is verified whole before it is used is counted where it is used.
         self._counted = True
 
     def read(self, size: int = CHUNK) -> bytes:
@@ -136,19 +136,30 @@ class VerifyingReader:
                 return
             yield buffer[:count]
 
-    def rewindable(self) -> t.Optional[t.BinaryIO]:
-        """The seekable file under this reader, verified whole and rewound to the content's start; None for a stream.
+    def verify(self, count: int) -> None:
+        """Take the next ``count`` bytes without handing them out: somebody else reads them from ``file``. Raises as ``read``."""
+        buffer = memoryview(bytearray(min(PIECE, count) or 1))
+        while count:
+            taken = self.readinto(buffer[:count])
+            if not taken:
+                raise MismatchError(f"content of {self.desc.digest} ends after {self.desc.size} bytes, where more were to be sent")
+            count -= taken
 
-        Lets an upload send nothing before everything is verified, at the price of one more read from the page cache.
-        """
-        seek = getattr(self._raw, "seek", None)
-        if seek is None:
+    @property
+    def file(self) -> t.Optional[t.BinaryIO]:
+        """The seekable file under this reader, which stands where the reader does; None for a stream."""
+        return t.cast(t.BinaryIO, self._raw) if getattr(self._raw, "seek", None) is not None else None
+
+    def rewindable(self) -> t.Optional[t.BinaryIO]:
+        """As ``file``, verified whole and rewound to the content's start, at the price of one more read from the page cache."""
+        file = self.file
+        if file is None:
             return None
         self._counted = False
         for _piece in self.pieces():
             pass
-        seek(0)
-        return t.cast(t.BinaryIO, self._raw)
+        file.seek(0)
+        return file
 
     def close(self) -> None:
         self._raw.close()

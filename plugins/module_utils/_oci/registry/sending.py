@@ -17,25 +17,25 @@ from ..spec.errors import MismatchError, storage_errors
 # What is sent at once. Python's sendall() gives one block the whole time-out, so larger blocks would fail on slow lines.
 SEND_BLOCK = 64 * 1024
 SHORTER = "the content became shorter while it was sent"
-_STEP = 4 * 1024 * 1024  # bytes of a file between two looks at whether the run is being ended
+_STEP = 1024 * 1024  # bytes of a file that are looked at, and then sent
 
 
 class Stretch(t.NamedTuple):
-    """``length`` bytes at ``offset`` of an open file. ``reached`` is told before each step, and at the end, how many bytes of them have
-    been sent; it raises to end the sending."""
+    """``length`` bytes at ``offset`` of an open file. ``before`` is called with the length of each step before that is sent, and raises
+    to end the sending."""
 
     descriptor: int
     offset: int
     length: int
-    reached: t.Callable[[int], None]
+    before: t.Callable[[int], None]
 
     def steps(self) -> t.Iterator[t.Tuple[int, int]]:
-        """Offset and length of what is sent between two checks."""
+        """Offset and length of what may be sent next."""
         end = self.offset + self.length
         for offset in range(self.offset, end, _STEP):
-            self.reached(offset - self.offset)
-            yield offset, min(_STEP, end - offset)
-        self.reached(self.length)
+            length = min(_STEP, end - offset)
+            self.before(length)
+            yield offset, length
 
 
 class StretchBody:

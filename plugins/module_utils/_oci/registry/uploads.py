@@ -282,66 +282,79 @@ class Upload:
 
 
 class _Content:
-    """The content from any offset on: a file is verified whole before its first byte leaves, then seeked in; a stream is
-    opened anew and read up to the offset."""
+    """The content from any offset on, verified before its last byte leaves.
+
+    What begins at the start is hashed along with the sending. What begins later: a file is verified whole and then seeked in (``_whole``),
+    a stream is opened anew and read up to there.
+    """
 
     def __init__(self, desc: Descriptor, content: Opener) -> None:
         self._desc = desc
         self._content = content
         self._reader: t.Optional[VerifyingReader] = None
         self._file: t.Optional[t.BinaryIO] = None
+        self._whole = False
         self._offset = 0
 
     def at(self, offset: int, length: int) -> _Part:
-        if self._file is not None:
-            with storage_errors(f"reading {self._desc.digest}"):
-                self._file.seek(offset)
-            self._offset = offset
-        elif self._reader is None or self._offset != offset:
-            self._open(offset)
+        if self._reader is None or self._offset != offset:
+            if self._whole:
+                self._seek(offset)
+            else:
+                self._open(offset)
         return _Part(self, length)
 
     def _open(self, offset: int) -> None:
         self.close()
         self._reader = self._content()
-        self._file = self._reader.rewindable()
-        if self._file is not None:
-            self._file.seek(offset)
-            self._offset = offset
+        self._file = self._reader.rewindable() if offset else self._reader.file
+        if offset and self._file is not None:
+            self._whole = True
+            self._seek(offset)
             return
         if not self._desc.size:
             self.read(1)
         while self._offset < offset:
             self.read(min(_SKIP, offset - self._offset))
 
+    def _seek(self, offset: int) -> None:
+        with storage_errors(f"reading {self._desc.digest}"):
+            t.cast(t.BinaryIO, self._file).seek(offset)
+        self._offset = offset
+
     def read(self, size: int) -> bytes:
-        if self._file is not None:
+        if self._whole:
             with storage_errors(f"reading {self._desc.digest}"):
-                chunk = self._file.read(size)
-            self._offset += len(chunk)
-            PROGRESS.reached(self._desc.digest, self._offset)
-            return chunk
-        chunk = t.cast("VerifyingReader", self._reader).read(size)
-        self._offset += len(chunk)
+                chunk = t.cast(t.BinaryIO, self._file).read(size)
+        else:
+            chunk = t.cast("VerifyingReader", self._reader).read(size)
+        self._advance(len(chunk))
         return chunk
+
+    def _advance(self, count: int) -> None:
+        self._offset += count
+        # What is hashed along is counted by its reader.
+        if self._whole:
+            PROGRESS.reached(self._desc.digest, self._offset)
 
     def stretch(self, length: int) -> t.Optional[Stretch]:
         """Where the next ``length`` bytes stand in a file; None for what is not in one, or may not be sent unread."""
         place = _place(self._file)
-        if place is None or self._reader is None:
-            return None
-        reader, start = self._reader, self._offset
+        return None if place is None else Stretch(*place, length, self._before)
 
-        def reached(sent: int) -> None:
-            PROGRESS.reached(self._desc.digest, start + sent)
+    def _before(self, count: int) -> None:
+        """So many bytes are sent next, by the system: nobody else has read them unless the whole was verified."""
+        reader = t.cast("VerifyingReader", self._reader)
+        if self._whole:
             reader.check_stop()
-
-        return Stretch(*place, length, reached)
+        else:
+            reader.verify(count)
+        self._advance(count)
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader, self._file, self._offset = None, None, 0
+        self._reader, self._file, self._whole, self._offset = None, None, False, 0
 
 
 class _Part:

@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry import sending
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError, MismatchError, StorageError
 
-CONTENT = bytes(range(256)) * 40_000  # more than two steps, and more than a socket holds
+STEP = 1024 * 1024  # bytes
+CONTENT = bytes(range(256)) * 40_000  # several steps, and more than a socket holds
 
 
 class Connection:
@@ -57,12 +58,12 @@ def _descriptor(tmp_path: pathlib.Path) -> t.Iterator[int]:
     os.close(descriptor)
 
 
-def ignore(_sent: int) -> None:
-    """Nobody asks how far it is."""
+def ignore(_count: int) -> None:
+    """Nobody looks at what is sent."""
 
 
-def stretch(descriptor: int, offset: int = 0, length: int = len(CONTENT), reached: t.Callable[[int], None] = ignore) -> sending.Stretch:
-    return sending.Stretch(descriptor, offset, length, reached)
+def stretch(descriptor: int, offset: int = 0, length: int = len(CONTENT), before: t.Callable[[int], None] = ignore) -> sending.Stretch:
+    return sending.Stretch(descriptor, offset, length, before)
 
 
 def test_the_system_sends(descriptor: int) -> None:
@@ -119,18 +120,25 @@ def test_nobody_reads(descriptor: int) -> None:
         sending.send_stretch(connection, stretch(descriptor))
 
 
+def test_each_step_is_looked_at_before_it_is_sent(descriptor: int) -> None:
+    steps: t.List[int] = []
+    connection = Connection().start()
+    sending.send_stretch(connection, stretch(descriptor, before=steps.append))
+    assert connection.received() == CONTENT and steps == [STEP] * 9 + [len(CONTENT) - 9 * STEP]
+
+
 def test_a_run_that_is_ended_stops_at_the_next_step(descriptor: int) -> None:
     steps: t.List[int] = []
 
-    def reached(sent: int) -> None:
-        steps.append(sent)
+    def before(count: int) -> None:
+        steps.append(count)
         if len(steps) == 2:
             raise CancelledError("stopped")
 
     connection = Connection().start()
     with pytest.raises(CancelledError):
-        sending.send_stretch(connection, stretch(descriptor, reached=reached))
-    assert connection.received() == CONTENT[: 4 * 1024 * 1024] and steps == [0, 4 * 1024 * 1024]
+        sending.send_stretch(connection, stretch(descriptor, before=before))
+    assert connection.received() == CONTENT[:STEP] and steps == [STEP, STEP]
 
 
 def test_a_disk_that_cannot_be_read(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
