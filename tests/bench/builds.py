@@ -119,9 +119,9 @@ def _bytes_of(layer: t.IO[bytes]) -> int:
 
 
 class BuildAgain(Work):
-    """Workload 10: 20,000 files; the first build, then with nothing changed, then with one file changed."""
+    """Workload 10: 1 GiB in 20,000 files; the first build, then with nothing changed, then with one file changed."""
 
-    name = "10 build again, 20,000 files"
+    name = "10 build again, 1 GiB in 20,000 files"
     _FIRST, _SAME, _ONE = "first build", "nothing changed", "one file changed"
 
     def __init__(self, stage: Stage) -> None:
@@ -131,7 +131,7 @@ class BuildAgain(Work):
         self._changes = 0
 
     def prepare(self) -> None:
-        content.small_files(self._tree, self.stage.scaled(20000))
+        content.small_files(self._tree, self.stage.scaled(20000), 1024 * content.MIB // 20000)
         self._before: t.Optional[str] = None
         # A file that has only just been written is looked into again.
         time.sleep(3)
