@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import stat
 import threading
 import time
 import typing as t
 
-from .content.attributes import sync
 from .content.beneath import (
     TEMP_PREFIX,
     NewFile,
@@ -24,7 +22,6 @@ from .content.beneath import (
     folder_beneath,
     nearest,
     open_beneath,
-    open_regular,
     remove_empty,
     remove_file,
     remove_unless_held,
@@ -34,46 +31,15 @@ from .content.beneath import (
     sweep,
 )
 from .content.store import CHUNK, Opener, VerifyingReader
-from .content.temp_folder import TempFolder
+from .destination_view import PERMISSIONS, Found, View
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
-from .spec.errors import InvalidError, NotFoundError, OCIError, located, storage_errors
+from .spec.errors import InvalidError, NotFoundError, located, storage_errors
 from .titles import Parts
 
 if t.TYPE_CHECKING:
     from .content.partial import ScratchFile
-
-PERMISSIONS = 0o777
-# What one sync is for. Of each folder in it three descriptors are open, in each thread.
-_BATCH_FILES, _BATCH_BYTES, _BATCH_FOLDERS = 8192, 256 * 1024 * 1024, 32
-_SYNC_TELLS_ERRORS = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2]) >= (5, 8)  # syncfs(2)
-
-
-class Found(t.NamedTuple):
-    """What stands at a path: ``stat`` of itself, None for nothing; ``link`` is a symlink's target."""
-
-    stat: t.Optional[os.stat_result] = None
-    link: str = ""
-
-    def _is(self, kind: t.Callable[[int], bool]) -> bool:
-        return self.stat is not None and kind(self.stat.st_mode)
-
-    @property
-    def is_file(self) -> bool:
-        return self._is(stat.S_ISREG)
-
-    @property
-    def is_folder(self) -> bool:
-        return self._is(stat.S_ISDIR)
-
-    @property
-    def is_link(self) -> bool:
-        return self._is(stat.S_ISLNK)
-
-    @property
-    def mode(self) -> int:
-        """Permission bits."""
-        return self.stat.st_mode & PERMISSIONS if self.stat is not None else 0
+    from .destination_batch import Batch
 
 
 class Destination:
@@ -87,7 +53,7 @@ class Destination:
         self.path = os.path.abspath(path)
         self.location = f"destination {self.path}"
         self._mode = mode
-        self._backup = backup
+        self.backup = backup
         self.backups: t.List[str] = []
         # The umask is read here, before there are threads.
         self._new_mode = default_mode()
@@ -155,7 +121,7 @@ class Destination:
 
     def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None, absent: bool = False) -> None:
         """Put a whole new file there; missing folders are made. ``content`` is verified when it ends without an error.
-        ``absent``: nothing stood there just now, which a batch believes.
+        ``absent``: nothing stood there just now, which a batch believes unless something would have to be kept.
 
         A file that is replaced hands its owner on, as far as that is allowed, and its permission bits unless ``mode`` gives them,
         less the umask.
@@ -177,13 +143,18 @@ class Destination:
     def _commit(self, new: NewFile, parent: int, parts: Parts, mode: t.Optional[int]) -> None:
         old = stat_beneath(parent, parts[-1])
         new.mode = self.mode_for(old, mode)
-        _hand_on_owner(old, new.fd)
+        hand_on_owner(old, new.fd)
         self.keep(parent, parts, old)
         new.commit(parts[-1])
+
+    def flush(self) -> None:
+        """Nothing waits here, as it does in a batch: a file has its name when the call that writes it returns."""
 
     @contextlib.contextmanager
     def batch(self) -> t.Iterator[Batch]:
         """A bracket for writing many files, each of which has its name at its end."""
+        from .destination_batch import Batch  # only what is written needs it
+
         batch = Batch(self)
         try:
             yield batch
@@ -241,7 +212,7 @@ class Destination:
 
     def keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
         """Give what is about to go a second name, as Ansible's modules name backups."""
-        if self._backup and old is not None and stat.S_ISREG(old.st_mode):
+        if self.backup and old is not None and stat.S_ISREG(old.st_mode):
             name = f"{parts[-1]}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
             second_name(parent, parts[-1], name)
             self.backups.append(os.path.join(self.path, *parts[:-1], name))
@@ -305,162 +276,7 @@ class Destination:
             yield
 
 
-class View:
-    """Looks at a destination. The folder of the last path stays open: many paths in one folder cost one walk to it."""
-
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
-        self._folder: t.Optional[Parts] = None
-        self._parent: t.Optional[int] = None
-
-    def look(self, parts: Parts) -> Found:
-        """What stands there. Raises InvalidError when a part before the last is a link or no folder."""
-        try:
-            parent = self._at(parts[:-1])
-            found = stat_beneath(parent, parts[-1]) if parent is not None else None
-            if parent is None or found is None or not stat.S_ISLNK(found.st_mode):
-                return Found(found)
-            return Found(found, os.readlink(parts[-1], dir_fd=parent))
-        except (OCIError, OSError):
-            with self._destination.doing("looking at", parts):
-                raise
-
-    def digest(self, parts: Parts, algorithm: str) -> Digest:
-        """The digest of a regular file, remembered while its inode, size and times stay."""
-        try:
-            parent = self._at(parts[:-1])
-            if parent is None:
-                raise NotFoundError(f"no such folder: {'/'.join(parts[:-1])}")
-            descriptor, state = open_regular(parent, parts[-1], "/".join(parts))
-            try:
-                return self._destination.digest_of(descriptor, state, parts, algorithm)
-            finally:
-                os.close(descriptor)
-        except (OCIError, OSError):
-            with self._destination.doing("reading", parts):
-                raise
-
-    def _at(self, parts: Parts) -> t.Optional[int]:
-        """None where there is no such folder."""
-        if parts != self._folder:
-            self.close()
-            with contextlib.suppress(NotFoundError):
-                with folder(self._destination.path) as root, folder_beneath(root, parts) as parent:
-                    self._parent = os.dup(parent)
-            self._folder = parts
-        return self._parent
-
-    def close(self) -> None:
-        self._folder = None
-        if self._parent is not None:
-            descriptor, self._parent = self._parent, None
-            os.close(descriptor)
-
-
-class _Waiting(t.NamedTuple):
-    """A file that is written and has no name yet; ``old`` stands in its place."""
-
-    temps: TempFolder
-    temp: str
-    parts: Parts
-    old: t.Optional[os.stat_result]
-
-
-class Batch:
-    """Writes many files: their content first, then one sync for all of it, then their names, then one sync for those.
-
-    So a name never stands for content that a loss of power can take, as with files that are written one by one, at a fraction of the
-    syncs. Of files in one folder that come after each other the folder is opened once.
-    """
-
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
-        self._folder: t.Optional[Parts] = None
-        self._current: t.Optional[TempFolder] = None
-        self._open: t.List[TempFolder] = []
-        self._waiting: t.List[_Waiting] = []
-        self._devices: t.Dict[int, int] = {}
-        self._bytes = 0
-
-    def write_file(self, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int] = None, absent: bool = False) -> None:
-        """As the destination's, but the file has its name after the next ``flush`` only."""
-        try:
-            temps = self._at(parts[:-1])
-            self._write(temps, parts, content, mode, None if absent else stat_beneath(temps.parent, parts[-1]))
-        except (OCIError, OSError):
-            with self._destination.doing("writing", parts):
-                raise
-        if len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
-            self.flush()
-
-    def _write(
-        self, temps: TempFolder, parts: Parts, content: t.Iterable[bytes], mode: t.Optional[int], old: t.Optional[os.stat_result]
-    ) -> None:
-        temp, descriptor = temps.create()
-        for chunk in content:
-            self._bytes += len(chunk)
-            written = os.write(descriptor, chunk)
-            while written < len(chunk):
-                written += os.write(descriptor, memoryview(chunk)[written:])
-        _hand_on_owner(old, descriptor)
-        os.fchmod(descriptor, self._destination.mode_for(old, mode))
-        if not _SYNC_TELLS_ERRORS:
-            os.fsync(descriptor)
-        self._waiting.append(_Waiting(temps, temp, parts, old))
-
-    def _at(self, parts: Parts) -> TempFolder:
-        if self._current is None or parts != self._folder:
-            self._current = None
-            if len(self._open) >= _BATCH_FOLDERS:
-                self.flush()
-            with self._destination.parent((*parts, "")) as parent:
-                temps = TempFolder(parent)
-                self._open.append(temps)
-                # Opened before anything is written: the errors of syncfs are those since then.
-                device = os.fstat(temps.fd).st_dev
-                if device not in self._devices:
-                    self._devices[device] = os.dup(temps.fd)
-            self._folder, self._current = parts, temps
-        return self._current
-
-    def flush(self) -> None:
-        """Give all that was written its names."""
-        self._sync()
-        last = {id(one.temps): one for one in self._waiting}
-        for one in self._waiting:
-            temps, temp, parts, old = one
-            try:
-                self._destination.keep(temps.parent, parts, old)
-                (temps.commit_last if last[id(temps)] is one else temps.commit)(temp, parts[-1])
-            except (OCIError, OSError):
-                with self._destination.doing("writing", parts):
-                    raise
-        self._waiting.clear()
-        self._bytes = 0
-        self._current = None
-        while self._open:
-            self._open.pop().close()
-
-    def finish(self) -> None:
-        """As ``flush``, and the names are on the disk when this returns."""
-        self.flush()
-        self._sync()
-
-    def _sync(self) -> None:
-        for descriptor in self._devices.values():
-            sync(descriptor)
-
-    def close(self) -> None:
-        """What has no name yet goes."""
-        self._current = None
-        while self._open:
-            with contextlib.suppress(OSError):
-                self._open.pop().close()
-        while self._devices:
-            os.close(self._devices.popitem()[1])
-
-
-def _hand_on_owner(old: t.Optional[os.stat_result], descriptor: int) -> None:
+def hand_on_owner(old: t.Optional[os.stat_result], descriptor: int) -> None:
     """A file that is replaced hands its owner on, as far as that is allowed."""
     if old is not None and stat.S_ISREG(old.st_mode):
         with contextlib.suppress(PermissionError):
@@ -475,10 +291,3 @@ def _where_kept(path: str, name: str) -> str:
             return path
         above = os.path.dirname(above)
     return above
-
-
-def refuse_folder(found: Found, parts: Parts, location: str) -> None:
-    """Raises InvalidError when a folder stands where something else is to be."""
-    if found.is_folder:
-        with located(location):
-            raise InvalidError(f"{'/'.join(parts)} is a folder, and is to be something else: remove it first")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .destination import Destination, Found, View
+from .destination import Destination
+from .destination_view import Found, View
 from .receipt import FOLDER, Receipt, Record
 from .selection import Item
 from .spec.digest import Digest, looks_like_digest

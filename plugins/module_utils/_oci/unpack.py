@@ -18,7 +18,8 @@ import typing as t
 from .content import tar
 from .content.beneath import default_mode
 from .content.store import Fetcher, again_on_mismatch
-from .destination import Batch, Destination, Found, View, refuse_folder
+from .destination import Destination
+from .destination_view import Found, View, refuse_folder
 from .folders import FolderBlobs
 from .listing import Listing, Member
 from .receipt import FOLDER
@@ -29,6 +30,9 @@ from .spec.errors import InvalidError, located, storage_errors
 from .spec.progress import PROGRESS
 from .stats import Stats
 from .titles import Parts
+
+if t.TYPE_CHECKING:
+    from .destination_batch import Batch
 
 DEFAULT_CONCURRENCY = 8
 ABSENT = "absent"
@@ -275,7 +279,7 @@ def _write_contents(pull: Pull, item: Item, files: t.Sequence[Difference], write
                 for member, content in contents:
                     writer.write_file((*item.parts, *member.path), content, member.mode, member.path in absent)
     copies = [one.member for one in files if one.member.link]
-    if copies and isinstance(writer, Batch):
+    if copies:
         writer.flush()  # they are copied from files that may be in it
     for member in copies:
         _copy_member(pull, item, member, writer)

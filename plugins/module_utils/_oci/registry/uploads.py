@@ -9,22 +9,20 @@ A PUT that was cut goes on in chunks where the registry has kept what came. Dist
 
 from __future__ import annotations
 
-import io
 import re
 import typing as t
 
-from ..spec.errors import Interrupted, MismatchError, OCIError, RegistryError, TransportError, storage_errors
-from ..spec.progress import PROGRESS
+from ..spec.errors import Interrupted, MismatchError, OCIError, RegistryError, TransportError
 from . import answers
 from .client import Call, Client, Payload, swallow
 from .failures import failure
 from .origin import host_of, resolve, same_origin
 from .retry import PASSING, Patience, retry_after
-from .sending import SHORTER, Stretch
 from .transport import Response
+from .upload_content import UploadContent
 
 if t.TYPE_CHECKING:
-    from ..content.store import Opener, VerifyingReader
+    from ..content.store import Opener
     from ..spec.descriptor import Descriptor
     from .caller import Caller
     from .scopes import Scopes
@@ -35,7 +33,6 @@ _MONOLITHIC_BREAKS = 2  # broken connections after which the next try goes in ch
 _WORTH_ASKING = 1024 * 1024  # bytes below which a blob is sent again sooner than the registry has said how far it got
 _LONGEST_MINIMUM = 1024 * 1024 * 1024  # an OCI-Chunk-Min-Length above it is a mistake
 _COMMIT_SPEED = 16 * 1024 * 1024  # bytes a second; registries hash or move a blob before they answer its last request
-_SKIP = 1024 * 1024
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
 _OCTETS = "application/octet-stream"
 
@@ -125,7 +122,7 @@ class Upload:
         swallow(lambda: self._request("DELETE", session.url).finish())
 
     def _send_whole(self, session: Session) -> None:
-        source = _Content(self._desc, self._content)
+        source = UploadContent(self._desc, self._content)
         try:
             response = self._put(session, Payload(lambda: source.at(0, self._desc.size), self._desc.size))
         except Interrupted as error:
@@ -166,7 +163,7 @@ class Upload:
         return bool(smaller)
 
     def _send_chunks(self, session: Session, offset: int = 0) -> None:
-        source = _Content(self._desc, self._content)
+        source = UploadContent(self._desc, self._content)
         patience = self._client.patience()
         try:
             while offset < self._desc.size:
@@ -179,7 +176,7 @@ class Upload:
             raise _Lost(TransportError(f"{self._doing('PUT')}: {error.message}")) from error
         self._finish(response)
 
-    def _send_chunk(self, session: Session, source: _Content, offset: int, patience: Patience) -> int:
+    def _send_chunk(self, session: Session, source: UploadContent, offset: int, patience: Patience) -> int:
         """Send the chunk at ``offset``; returns the offset of the next one, as the registry counts."""
         length = min(self._chunk or max(CHUNK_SIZES[0], session.minimum), self._desc.size - offset)
         headers = {"Content-Type": _OCTETS, "Content-Range": f"{offset}-{offset + length - 1}"}
@@ -279,108 +276,3 @@ class Upload:
 
     def _failure(self, response: Response, method: str) -> RegistryError:
         return failure(response, self._doing(method), self._caller.hint)
-
-
-class _Content:
-    """The content from any offset on, verified before its last byte leaves.
-
-    What begins at the start is hashed along with the sending. What begins later: a file is verified whole and then seeked in (``_whole``),
-    a stream is opened anew and read up to there.
-    """
-
-    def __init__(self, desc: Descriptor, content: Opener) -> None:
-        self._desc = desc
-        self._content = content
-        self._reader: t.Optional[VerifyingReader] = None
-        self._file: t.Optional[t.BinaryIO] = None
-        self._whole = False
-        self._offset = 0
-
-    def at(self, offset: int, length: int) -> _Part:
-        if self._reader is None or self._offset != offset:
-            if self._whole:
-                self._seek(offset)
-            else:
-                self._open(offset)
-        return _Part(self, length)
-
-    def _open(self, offset: int) -> None:
-        self.close()
-        self._reader = self._content()
-        self._file = self._reader.rewindable() if offset else self._reader.file
-        if offset and self._file is not None:
-            self._whole = True
-            self._seek(offset)
-            return
-        if not self._desc.size:
-            self.read(1)
-        while self._offset < offset:
-            self.read(min(_SKIP, offset - self._offset))
-
-    def _seek(self, offset: int) -> None:
-        with storage_errors(f"reading {self._desc.digest}"):
-            t.cast(t.BinaryIO, self._file).seek(offset)
-        self._offset = offset
-
-    def read(self, size: int) -> bytes:
-        if self._whole:
-            with storage_errors(f"reading {self._desc.digest}"):
-                chunk = t.cast(t.BinaryIO, self._file).read(size)
-        else:
-            chunk = t.cast("VerifyingReader", self._reader).read(size)
-        self._advance(len(chunk))
-        return chunk
-
-    def _advance(self, count: int) -> None:
-        self._offset += count
-        # What is hashed along is counted by its reader.
-        if self._whole:
-            PROGRESS.reached(self._desc.digest, self._offset)
-
-    def stretch(self, length: int) -> t.Optional[Stretch]:
-        """Where the next ``length`` bytes stand in a file; None for what is not in one, or may not be sent unread."""
-        place = _place(self._file)
-        return None if place is None else Stretch(*place, length, self._before)
-
-    def _before(self, count: int) -> None:
-        """So many bytes are sent next, by the system: nobody else has read them unless the whole was verified."""
-        reader = t.cast("VerifyingReader", self._reader)
-        if self._whole:
-            reader.check_stop()
-        else:
-            reader.verify(count)
-        self._advance(count)
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self._reader, self._file, self._whole, self._offset = None, None, False, 0
-
-
-class _Part:
-    """``length`` bytes of the content; a file that lost some since it was verified is an error, not a short request."""
-
-    def __init__(self, content: _Content, length: int) -> None:
-        self._content = content
-        self._left = length
-
-    def read(self, size: int) -> bytes:
-        chunk = self._content.read(min(size, self._left)) if self._left else b""
-        if self._left and not chunk:
-            raise MismatchError(SHORTER)
-        self._left -= len(chunk)
-        return chunk
-
-    def stretch(self) -> t.Optional[Stretch]:
-        return self._content.stretch(self._left)
-
-    def close(self) -> None:
-        """Nothing: the content stays open for the next part."""
-
-
-def _place(file: t.Optional[t.BinaryIO]) -> t.Optional[t.Tuple[int, int]]:
-    """Descriptor and offset of what is read next; None for what is in memory only."""
-    if isinstance(file, io.FileIO):
-        return file.fileno(), file.tell()
-    part_of = getattr(file, "stretch", None)
-    return part_of() if part_of is not None else None
