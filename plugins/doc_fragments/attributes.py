@@ -32,6 +32,28 @@ attributes:
       - Target systems that can be operated against. No daemon and no binary is needed there.
 """
 
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Nothing is ever changed.
+  diff_mode:
+    support: N/A
+    description:
+      - Nothing is ever changed.
+  idempotent:
+    support: full
+    description:
+      - Nothing is ever changed.
+  platform:
+    platforms: posix
+    support: full
+    description:
+      - Target systems that can be operated against. No daemon and no binary is needed there.
+"""
+
     ACTIONGROUP_REGISTRY = r"""
 options: {}
 attributes:

@@ -18,9 +18,10 @@ from .spec import mediatype
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
-from .spec.graph import MAX_NODES, post_order
+from .spec.graph import MAX_NODES
 from .spec.manifest import parse
-from .spec.referrers import fallback_tag, index_of, listed_as
+from .spec.referrers import fallback_tag, index_of
+from .subjects import manifests_under, typed_referrers
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,12 @@ class AttachedPlanner:
             self._seen.add(subject.digest)
             if len(self._seen) > MAX_NODES:
                 raise InvalidError(f"more than {MAX_NODES} manifests are attached to each other (at {subject.digest})")
-            listed = map(self._typed, self._source.referrers(subject))
-            referrers = [desc for desc in listed if not wanted or desc.artifact_type in wanted]
+            referrers = [desc for desc in typed_referrers(self._source, subject) if not wanted or desc.artifact_type in wanted]
             if referrers:
                 found += self._plans(subject, referrers)
                 below = [desc for referrer in referrers for desc in manifests_under(self._source, referrer)]
                 pending += [(desc, frozenset()) for desc in below]
         return found
-
-    def _typed(self, referrer: Descriptor) -> Descriptor:
-        """Some registries list an artifact by its config's type, the empty one, or by none: then its manifest says what it is."""
-        if referrer.artifact_type not in ("", mediatype.OCI_EMPTY):
-            return referrer
-        return listed_as(referrer, parse(referrer, self._source.fetch_bytes(referrer)))
 
     def _plans(self, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
         dst = self._planner.dst
@@ -116,14 +110,3 @@ class AttachedPlanner:
                     plan = self._planner.plan(self._source, desc, {tag: self._planner.dst.lookup(tag)})
                     found.append(Attached(subject, desc, self._planner.expect(plan), self._source))
         return found
-
-
-def manifests_under(content: Fetcher, root: Descriptor) -> t.List[Descriptor]:
-    """The root and every manifest below it, the root first; only indexes are read."""
-
-    def children(desc: Descriptor) -> t.Sequence[Descriptor]:
-        if not mediatype.is_index(desc.media_type):
-            return ()
-        return [child for child in parse(desc, content.fetch_bytes(desc)).manifests if mediatype.is_manifest(child.media_type)]
-
-    return post_order(root, children)[::-1]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""The lists that a registry gives in pages: tags, and what is attached to a manifest (distribution-spec "Content Discovery")."""
+"""The lists that a registry gives in pages: tags, what is attached to a manifest (distribution-spec "Content Discovery"), repositories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..spec import manifest, mediatype, strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
 from ..spec.errors import InvalidError, RegistryError, TransportError
-from ..spec.reference import check_tag
+from ..spec.reference import check_repository, check_tag
 from . import answers
 from .origin import host_of, resolve, same_origin
 
@@ -48,17 +48,24 @@ class Lists:
 
     def tags(self, url: str) -> t.Iterator[str]:
         """All tags, in the registry's order, page by page. Raises NotFoundError when there is no such repository."""
-        what, doing = f"the tag list of {self._name}", f"GET tags of {self._name}"
+        return self._names(url, "tags", f"the tag list of {self._name}", check_tag)
+
+    def repositories(self, url: str) -> t.Iterator[str]:
+        """As ``tags``, of a registry. Raises NotFoundError, RegistryError where it has no such list: no specification asks for it."""
+        return self._names(url, "repositories", f"the catalog of {self._name}", check_repository)
+
+    def _names(self, url: str, field: str, what: str, check: t.Callable[[str], str]) -> t.Iterator[str]:
+        doing = f"GET {field} of {self._name}"
         seen: t.Set[str] = set()
         for response in self._pages(url, what):
             if response.status == 404:
                 raise answers.not_found(response, doing)
             if response.status != 200:
                 raise self._failure(response, doing)
-            page = _tags_of(response, what)
+            page = [check(name) for name in _strings_of(response, field, what)]
             if seen and seen.issuperset(page):
                 raise TransportError(f"{what} repeats itself")
-            yield from (tag for tag in page if tag not in seen)
+            yield from (name for name in page if name not in seen)
             seen.update(page)
             _check_count(len(seen), what)
 
@@ -111,10 +118,10 @@ def _check_count(count: int, what: str) -> None:
         raise TransportError(f"{what} has more than {MAX_ENTRIES} entries")
 
 
-def _tags_of(response: Response, what: str) -> t.List[str]:
-    tags = strictjson.load_object(response.read_all(strictjson.MAX_DOCUMENT, what), what).get("tags")
-    if tags is None:
+def _strings_of(response: Response, field: str, what: str) -> t.List[str]:
+    found = strictjson.load_object(response.read_all(strictjson.MAX_DOCUMENT, what), what).get(field)
+    if found is None:
         return []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise InvalidError(f"{what} is not a list of strings")
-    return [check_tag(tag) for tag in tags]
+    return found

@@ -112,6 +112,13 @@ def position_of(ref: str) -> t.Optional[int]:
     return int(found.group(1)) if found else None
 
 
+def parse_host(text: str) -> RegistryReference:
+    """A registry alone, as HOST[:PORT]: the repository is ''. Raises InvalidError."""
+    _check_registry(text, text)
+    lowered = text.lower()
+    return RegistryReference("docker.io" if lowered in _DOCKER_HUB_NAMES else lowered, "")
+
+
 def qualified(name: str) -> str:
     """An image name as Docker writes it with its registry: ``alpine:3`` is ``docker.io/library/alpine:3``."""
     first, slash, _rest = name.partition("/")
@@ -134,6 +141,13 @@ def check_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         raise InvalidError(f"not a tag: {tag[:160]!r} (letters, digits, '_', '.', '-', at most 128, not starting with '.' or '-')")
     return tag
+
+
+def check_repository(name: str) -> str:
+    """A repository's name (distribution-spec, "Pulling manifests")."""
+    if len(name) > _MAX_NAME or not _REPOSITORY.fullmatch(name):
+        raise InvalidError(f"not a repository: {name[:160]!r} (lower case letters and digits, joined by one of ._- or __ or /)")
+    return name
 
 
 def check_ref_name(name: str) -> str:
