@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from .content.store import Fetcher, Source, Target
 from .conversion import Conversion
-from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up
+from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up, refuse_moves
 from .spec import manifest
 from .spec.descriptor import Descriptor
 from .spec.digest import looks_like_digest
@@ -124,7 +124,8 @@ class CopyTask:
             # What an image at the destination claims to have is not there: then it has to be made.
             derived = self._derived(root, {})
             plan = self._planner.plan(derived.content, derived.root, current)
-        self._check_tags(plan)
+        if not self.wanted.force_tag:
+            refuse_moves(plan, self.target)
         self._planner.expect(plan)
         item = Item(root, derived, plan, self._attached_to(derived), name)
         self.items.append(item)
@@ -176,14 +177,6 @@ class CopyTask:
         overlay = Overlay(self.source)
         overlay.location = self.source.location
         return overlay
-
-    def _check_tags(self, plan: CopyPlan) -> None:
-        if self.wanted.force_tag:
-            return
-        for tag, desc in plan.current.items():
-            if desc is not None and desc.digest != plan.root.digest:
-                with located(self.target.location):
-                    raise InvalidError(f"the tag {tag} names {desc.digest} and would be moved to {plan.root.digest} (force_tag=false)")
 
     def prune(self, matches: Matches) -> None:
         """Plan the removal of the destination's tags that match and that no item has."""

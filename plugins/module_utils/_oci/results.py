@@ -112,11 +112,16 @@ def untag_result(target: t.Union[Layout, Archive], tag: str, name: str) -> Resul
     """What a module returns of the removal of a ref, in check mode and in the run."""
     reference.check_ref_name(tag)
     digest = target.digest_of_name(tag)
+    return {**untags_result({tag: digest}, [tag] if digest is not None else [], name), "digest": digest}
+
+
+def untags_result(current: t.Mapping[str, t.Optional[str]], going: t.Sequence[str], name: str) -> Result:
+    """What a module returns of the removal of names. ``current``: the digest of each, None for none; ``name`` is the destination's."""
+    after = {tag: None if tag in going else digest for tag, digest in current.items()}
     return {
-        "changed": digest is not None,
-        "digest": digest,
-        "tags": {tag: {"before": digest, "after": None}},
-        "diff": _diff(name, [f"{tag}: {digest or 'absent'}"], [f"{tag}: absent"]),
+        "changed": bool(going),
+        "tags": {tag: {"before": digest, "after": after[tag]} for tag, digest in current.items()},
+        "diff": _diff(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
     }
 
 
