@@ -405,6 +405,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lading.oci.plugins.module_utils._oci.artifact_options import files_argument_spec
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
@@ -613,17 +614,7 @@ def main() -> None:
             },
             "append": {"type": "bool", "default": False},
             "artifact_type": {"type": "str"},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "src": {"type": "path", "required": True},
-                    "title": {"type": "str"},
-                    "media_type": {"type": "str"},
-                    "annotations": {"type": "dict", "default": {}},
-                },
-            },
+            "files": files_argument_spec(),
             "annotations": {"type": "dict", "default": {}},
             "created": {"type": "str"},
             "checksum": {"type": "bool", "default": False},

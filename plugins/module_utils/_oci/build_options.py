@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .artifact_options import created_of, existing, file_of, media_type_of
 from .base import Base, scratch
 from .content.compression import GZIP, check_level
 from .given import SUFFIXES, GivenTar
 from .layer import WHITEOUT, Attributes, Tree
-from .pack import UNKNOWN_ARTIFACT, File, Layer, Packer
+from .pack import UNKNOWN_ARTIFACT, Artifact, Layer, Packer
 from .runtime import check_config, strings
-from .spec import mediatype
 from .spec.descriptor import Descriptor
-from .spec.errors import InvalidError, NotFoundError
+from .spec.errors import InvalidError
 from .spec.platform import Platform
-from .spec.timestamp import Timestamp
-from .titles import parse_title
 from .whiteout import Whiteouts
 
 Params = t.Mapping[str, t.Any]
@@ -43,13 +41,13 @@ class BuildOptions:
         self._config = check_config(params["config"] or {}, inherits=bool(params["base"]))
         mtime = self._created.epoch if self._created else 0
         self._layers = _layers(params["layers"], mtime, parents=not params["base"])
-        self._files = [_file(item, mtime, f"files[{number}]") for number, item in enumerate(params["files"])]
+        self._files = [file_of(item, mtime, f"files[{number}]") for number, item in enumerate(params["files"])]
 
     def pack(self, packer: Packer, base: t.Optional[Base] = None) -> Descriptor:
         """The root of what the options describe. ``base`` is the one that they name."""
         created = str(self._created) if self._created else None
         if self._is_artifact:
-            return packer.artifact(self._artifact_type, self._files, self._annotations, created)
+            return packer.artifact(Artifact(self._artifact_type, self._files, self._annotations, created))
         start = base or scratch(self.platform or Platform.of_host())
         return packer.image(start, self._layers, self._config, self._annotations, created)
 
@@ -65,21 +63,6 @@ def _check_kind(params: Params, is_artifact: bool) -> None:
         raise InvalidError(
             "nothing to build: give layers, config or base for an image, files or artifact_type for an artifact, or manifests for an index"
         )
-
-
-def created_of(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
-    """The time of the build: the option's, else that of SOURCE_DATE_EPOCH, else None."""
-    if text is not None:
-        return Timestamp.parse(text, "created")
-    epoch = environment.get("SOURCE_DATE_EPOCH")
-    return Timestamp.parse(epoch, "SOURCE_DATE_EPOCH") if epoch else None
-
-
-def media_type_of(text: t.Optional[str], what: str) -> t.Optional[str]:
-    """The option ``what``, a media type or None. Raises InvalidError."""
-    if text is not None and not mediatype.is_valid(text):
-        raise InvalidError(f"{what} is not a media type: {text!r} (as application/vnd.example.v1, without parameters)")
-    return text
 
 
 def _layers(items: t.Sequence[Params], mtime: int, parents: bool) -> t.List[Layer]:
@@ -118,7 +101,7 @@ def _gone(item: Params, what: str) -> str:
 def _content(item: Params, mtime: int, parents: bool, what: str) -> t.Union[Tree, GivenTar]:
     if item["src"] is None:
         raise InvalidError(f"{what} needs a src, unless its state is absent")
-    source = _existing(item["src"], what)
+    source = existing(item["src"], what)
     given = {name: item[name] for name in ("dest", "mode", "owner", "group") if item[name] not in (None, 0)}
     if source.endswith(SUFFIXES) and os.path.isfile(source):
         if given:
@@ -149,12 +132,6 @@ def _inside(dest: str, what: str) -> str:
     return "/".join(parts)
 
 
-def _existing(source: str, what: str) -> str:
-    if not os.path.exists(source):
-        raise NotFoundError(f"{what}.src: no such file or folder: {source}")
-    return source
-
-
 def _mode(value: t.Any, what: str) -> t.Optional[int]:
     if value is None:
         return None
@@ -178,22 +155,3 @@ def _number(value: t.Any, what: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > _MAX_ID:
         raise InvalidError(f"{what} is {text!r}: expected a numeric id or 'keep', because names mean something else inside of an image")
     return int(text)
-
-
-def _file(item: Params, mtime: int, what: str) -> File:
-    source = _existing(item["src"], what)
-    title = item["title"] if item["title"] is not None else _default_title(source, what)
-    parse_title(title)
-    content = Tree(source, title, Attributes(mtime=mtime), packed=True) if os.path.isdir(source) else source
-    annotations = strings(item["annotations"], f"{what}.annotations")
-    return File(content, title, media_type_of(item["media_type"], f"{what}.media_type"), annotations)
-
-
-def _default_title(source: str, what: str) -> str:
-    """As oras: the path as it was typed. An absolute one would name places of this host: its last part."""
-    cleaned = os.path.normpath(source)
-    if os.path.isabs(cleaned):
-        return os.path.basename(cleaned)
-    if cleaned.split("/")[0] in ("..", "."):
-        raise InvalidError(f"{what}.src is {source!r}, which gives no title: give one")
-    return cleaned

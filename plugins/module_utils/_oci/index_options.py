@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .build_options import created_of, media_type_of
+from .artifact_options import created_of, media_type_of
 from .content.store import Source
 from .indexes import Addition, IndexBuilder, Removal
 from .pack import CREATED

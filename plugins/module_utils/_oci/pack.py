@@ -27,6 +27,7 @@ from .whiteout import Whiteouts
 
 CREATED = "org.opencontainers.image.created"
 UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1"
+UNKNOWN_CONFIG = "application/vnd.unknown.config.v1+json"
 _CREATED_BY = "lading.oci.oci_layout_build"
 _LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
 
@@ -46,6 +47,17 @@ class File(t.NamedTuple):
     title: str
     media_type: t.Optional[str] = None
     annotations: t.Mapping[str, str] = MappingProxyType({})
+
+
+class Artifact(t.NamedTuple):
+    """``artifact_type`` may be '' where ``config`` has a type of its own; ``created`` is RFC 3339. ``subject``: what it is attached to."""
+
+    artifact_type: str
+    files: t.Sequence[File] = ()
+    annotations: t.Mapping[str, str] = MappingProxyType({})
+    created: t.Optional[str] = None
+    config: t.Optional[File] = None
+    subject: t.Optional[Descriptor] = None
 
 
 class Packer:
@@ -74,15 +86,16 @@ class Packer:
         self._check(root)
         return root
 
-    def artifact(
-        self, artifact_type: str, files: t.Sequence[File], annotations: t.Mapping[str, str], created: t.Optional[str]
-    ) -> Descriptor:
+    def artifact(self, artifact: Artifact) -> Descriptor:
         """An artifact manifest as ``oras push`` makes it, but for the time of the day (manifest.md, "Guidelines for Artifact Usage")."""
-        _check_titles(files)
-        self._overlay.add_bytes(EMPTY, EMPTY_CONTENT)
-        layers = [self._file(file) for file in files] or [EMPTY]
-        dated = {CREATED: created} if created else {}
-        return self._manifest(EMPTY, [layer.to_json() for layer in layers], {**dated, **annotations}, artifact_type)
+        _check_titles(artifact.files)
+        if artifact.config is None or not artifact.files:
+            self._overlay.add_bytes(EMPTY, EMPTY_CONTENT)
+        config = self._plain(artifact.config, {}) if artifact.config is not None else EMPTY
+        layers = [self._file(file) for file in artifact.files] or [EMPTY]
+        dated = {CREATED: artifact.created} if artifact.created else {}
+        annotations = {**dated, **artifact.annotations}
+        return self._manifest(config, [layer.to_json() for layer in layers], annotations, artifact.artifact_type, artifact.subject)
 
     def _layer(self, layer: Layer) -> t.Tuple[Descriptor, Digest]:
         """Descriptor and diff_id of a layer."""
@@ -110,9 +123,13 @@ class Packer:
             desc, unpacked = self._compressed(file.source, media_type)
             unpack = {**titled, UNPACK: "true", CONTENT_DIGEST: unpacked}
             return Descriptor(media_type, desc.digest, desc.size, unpack)
-        path = file.source
+        return self._plain(file, titled)
+
+    def _plain(self, file: File, annotations: t.Mapping[str, str]) -> Descriptor:
+        """The bytes of a file as they are."""
+        path = t.cast(str, file.source)
         digest, size = file_digest(path)
-        desc = Descriptor(file.media_type or mediatype.OCI_LAYER, digest, size, titled)
+        desc = Descriptor(file.media_type or mediatype.OCI_LAYER, digest, size, {**file.annotations, **annotations})
         self._overlay.add(desc, lambda: open_regular(path))
         return desc
 
@@ -128,6 +145,7 @@ class Packer:
         layers: t.Sequence[t.Mapping[str, t.Any]],
         annotations: t.Mapping[str, str],
         artifact_type: str = "",
+        subject: t.Optional[Descriptor] = None,
     ) -> Descriptor:
         """Fields in the order that Go writes them: the same content then has the digest that oras gives it."""
         document: t.Dict[str, t.Any] = {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}
@@ -135,6 +153,8 @@ class Packer:
             document["artifactType"] = artifact_type
         document["config"] = config.to_json()
         document["layers"] = list(layers)
+        if subject is not None:
+            document["subject"] = Descriptor(subject.media_type, subject.digest, subject.size).to_json()
         if annotations:
             document["annotations"] = dict(sorted(annotations.items()))
         return self._document(document, mediatype.OCI_MANIFEST)

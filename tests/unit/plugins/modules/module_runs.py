@@ -6,12 +6,26 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
 import typing as t
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
 Result = t.Dict[str, t.Any]
+
+
+def without_settings(monkeypatch: pytest.MonkeyPatch, home: pathlib.Path) -> None:
+    """Nothing of the user who runs the tests: no credentials, no proxies, no build time."""
+    for name in list(os.environ):
+        if (
+            name.startswith(("XDG_", "DOCKER_"))
+            or name.endswith(("_proxy", "_PROXY"))
+            or name in ("REGISTRY_AUTH_FILE", "SOURCE_DATE_EPOCH")
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
 
 
 class Run:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import typing as t
 
@@ -16,15 +15,12 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediat
 from ansible_collections.lading.oci.plugins.modules import oci_copy
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry.fake_registry import FakeRegistry
-from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Run
+from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Run, without_settings
 
 
 @pytest.fixture(name="run")
 def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in list(os.environ):
-        if name.startswith(("XDG_", "DOCKER_")) or name.endswith(("_proxy", "_PROXY")) or name == "REGISTRY_AUTH_FILE":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    without_settings(monkeypatch, tmp_path / "home")
     return Run(oci_copy.main, capsys)
 
 

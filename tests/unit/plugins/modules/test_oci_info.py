@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import typing as t
 
@@ -15,7 +14,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediat
 from ansible_collections.lading.oci.plugins.modules import oci_copy, oci_info
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
-from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Result, Run
+from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Result, Run, without_settings
 
 PLAIN = {"plain_http": True}
 SBOM, SIGNATURE = "application/vnd.example.sbom", "application/vnd.example.signature"
@@ -23,10 +22,7 @@ SBOM, SIGNATURE = "application/vnd.example.sbom", "application/vnd.example.signa
 
 @pytest.fixture(name="run")
 def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in list(os.environ):
-        if name.startswith(("XDG_", "DOCKER_")) or name.endswith(("_proxy", "_PROXY")) or name == "REGISTRY_AUTH_FILE":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    without_settings(monkeypatch, tmp_path / "home")
     return Run(oci_info.main, capsys)
 
 

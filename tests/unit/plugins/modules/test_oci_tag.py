@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import typing as t
 
@@ -15,17 +14,14 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout imp
 from ansible_collections.lading.oci.plugins.modules import oci_copy, oci_info, oci_tag
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
-from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Result, Run
+from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Result, Run, without_settings
 
 PLAIN = {"plain_http": True, "retries": 0}
 
 
 @pytest.fixture(name="run")
 def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in list(os.environ):
-        if name.startswith(("XDG_", "DOCKER_")) or name.endswith(("_proxy", "_PROXY")) or name == "REGISTRY_AUTH_FILE":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    without_settings(monkeypatch, tmp_path / "home")
     return Run(oci_tag.main, capsys)
 
 
