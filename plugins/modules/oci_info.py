@@ -26,12 +26,13 @@ options:
       - An empty list is one HEAD request for each.
       - V(manifest) reads the manifest or index, for annotations, platforms and layers.
       - V(config) reads the configuration of an image as well (environment, command, labels).
+      - V(raw) gives the manifest or index as it is stored, byte for byte.
       - V(referrers) lists what is attached to it (signatures, SBOMs), see O(depth).
       - V(tags) lists the tags of the repository, or the refs of the layout. With it an entry of O(src) in a registry may come without
         tag and digest.
     type: list
     elements: str
-    choices: [manifest, config, referrers, tags]
+    choices: [manifest, config, raw, referrers, tags]
     default: [manifest, config]
   platform:
     description:
@@ -227,6 +228,10 @@ images:
       returned: as RV(images[].config)
       type: str
       sample: linux/amd64
+    raw:
+      description: The manifest or index as it is stored.
+      returned: with V(raw) in O(gather)
+      type: str
     referrers:
       description: What is attached to it, in the order of the digests. Each has its own C(referrers) as far as O(depth) goes.
       returned: with V(referrers) in O(gather)

@@ -24,11 +24,11 @@ if t.TYPE_CHECKING:
 
 Facts = t.Dict[str, t.Any]
 
-GATHERED = MANIFEST, CONFIG, REFERRERS, TAGS = ("manifest", "config", "referrers", "tags")
+GATHERED = MANIFEST, CONFIG, RAW, REFERRERS, TAGS = ("manifest", "config", "raw", "referrers", "tags")
 
 
 class Asked(t.NamedTuple):
-    """What is to be told of each: ``gather`` of the four above. ``platform``: which image of an index. ``depth``: levels of referrers.
+    """What is to be told of each: ``gather`` of the five above. ``platform``: which image of an index. ``depth``: levels of referrers.
     ``artifact_types``: of those that are attached to the image itself, all when empty."""
 
     gather: t.FrozenSet[str] = frozenset((MANIFEST, CONFIG))
@@ -49,6 +49,8 @@ def inspect(source: Source, name: str, target: t.Optional[str], asked: Asked) ->
         facts.update(digest=root.digest, media_type=root.media_type, size=root.size, pinned=f"{name}@{root.digest}")
         if asked.gather & {MANIFEST, CONFIG} or asked.platform is not None:
             facts.update(_of_manifest(source, root, asked))
+        if RAW in asked.gather:
+            facts["raw"] = source.fetch_bytes(root).decode()
         if REFERRERS in asked.gather:
             facts["referrers"] = Referrers(source, asked.artifact_types).tree(root, asked.depth)
     if TAGS in asked.gather:

@@ -19,6 +19,7 @@ if t.TYPE_CHECKING:
     from .content.layout import Layout
     from .content.store import Source, Target
     from .copy_task import Item
+    from .removal import Removal
 
 Result = t.Dict[str, t.Any]
 
@@ -122,6 +123,19 @@ def untags_result(current: t.Mapping[str, t.Optional[str]], going: t.Sequence[st
         "changed": bool(going),
         "tags": {tag: {"before": digest, "after": after[tag]} for tag, digest in current.items()},
         "diff": _diff(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
+    }
+
+
+def removal_result(removal: Removal, dest: reference.Reference) -> Result:
+    """What a module returns of manifests that go: a tag that named the first of them goes along wherever it is."""
+    named = {dest.tag: removal.gone[0].digest} if dest.tag and removal.gone else {}
+    names = {**named, **removal.names}
+    gone = [f"manifest {desc.digest}" for desc in removal.gone]
+    return {
+        "changed": removal.changed,
+        "deleted": [desc.digest for desc in removal.gone],
+        "tags": {tag: {"before": digest, "after": None} for tag, digest in names.items()},
+        "diff": _diff(dest.name, [*(f"{tag}: {digest}" for tag, digest in names.items()), *gone], [f"{tag}: absent" for tag in names]),
     }
 
 

@@ -135,7 +135,13 @@ class Archive(IndexedStore):
         self._push(root, bytes_opener(root, manifest))
 
     def _untag(self, references: t.Sequence[str]) -> None:
-        """The blobs that they alone had kept go with them."""
+        self._change_index(lambda index: index.untagged(*references))
+
+    def _delete(self, manifests: t.Sequence[Descriptor]) -> None:
+        self._change_index(lambda index: index.without({desc.digest for desc in manifests}))
+
+    def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
+        """The blobs that what goes alone had kept go with it."""
         parent = os.path.dirname(self.path)
         with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
             sweep(parent_fd, partials=False)
@@ -143,7 +149,7 @@ class Archive(IndexedStore):
             if old is None:
                 return
             index = self._read_index(old)
-            changed = index.untagged(*references)
+            changed = change(index)
             if changed is index:
                 return
             with _Writer(parent_fd, self.path, old, self._blobs_after(old, changed, []), ()) as writer:

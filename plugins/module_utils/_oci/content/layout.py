@@ -180,6 +180,10 @@ class Layout(IndexedStore):
         """What was named stays as a blob."""
         self._change_index(lambda index: index.untagged(*references))
 
+    def _delete(self, manifests: t.Sequence[Descriptor]) -> None:
+        """As for a ref that goes: they stay as blobs."""
+        self._change_index(lambda index: index.without({desc.digest for desc in manifests}))
+
     def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
         from .lock import locked  # for who writes
 

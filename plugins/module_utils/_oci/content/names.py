@@ -144,6 +144,10 @@ class LayoutIndex:
         """This index without the entries of those exact ref.names."""
         return self._replaced([entry for entry in self.entries if _ref_name(entry) not in references])
 
+    def without(self, digests: t.Container[object]) -> LayoutIndex:
+        """This index without the entries of those digests, whatever their names."""
+        return self._replaced([entry for entry in self.entries if entry.get("digest") not in digests])
+
     def _replaced(self, entries: t.List[RawEntry]) -> LayoutIndex:
         if entries == self.entries:
             return self

@@ -366,6 +366,15 @@ class Target(Source):
         with located(self.location), storage_errors("removing names"):
             self._untag(references)
 
+    def delete(self, *manifests: Descriptor) -> None:
+        """Remove manifests, in that order, each with all names that it has, and from a registry's list of what is attached to its subject.
+
+        Nothing happens for one that is not there. What was below it stays or goes as the store sees fit. Raises RegistryError where a
+        registry does not delete.
+        """
+        with located(self.location), storage_errors("removing manifests"):
+            self._delete(manifests)
+
     def is_new(self) -> bool:
         """True when the store says that it has never had anything; False also where it cannot tell."""
         return False
@@ -403,6 +412,9 @@ class Target(Source):
 
     @abc.abstractmethod
     def _untag(self, references: t.Sequence[str]) -> None: ...
+
+    @abc.abstractmethod
+    def _delete(self, manifests: t.Sequence[Descriptor]) -> None: ...
 
 
 def bytes_opener(desc: Descriptor, content: bytes, location: t.Optional[str] = None) -> Opener:

@@ -111,18 +111,42 @@ class Repository(Target):
             content = index_of([*entries, listed_as(desc, document)])
             self._put_manifest(Descriptor.of(content, mediatype.OCI_INDEX), content, fallback_tag(subject.digest))
 
+    def _unlist_referrer(self, desc: Descriptor, subject: Descriptor) -> None:
+        """Take a manifest that is gone out of the index under its subject's fallback tag, where the registry has no list of its own."""
+        with self._listing:
+            if self._lists().referrers(f"{self._base}/referrers/{subject.digest}", subject.digest) is not None:
+                return
+            present = self._fallback_index(subject)
+            if present is None or all(entry.digest != desc.digest for entry in present.manifests):
+                return
+            content = index_of([entry for entry in present.manifests if entry.digest != desc.digest])
+            self._put_manifest(Descriptor.of(content, mediatype.OCI_INDEX), content, fallback_tag(subject.digest))
+
     def _untag(self, references: t.Sequence[str]) -> None:
-        scopes = merge_scopes(*self._push_scopes, repository_scope(self.reference.repository, "delete"))
         for name in map(check_tag, references):
-            doing = self._doing("DELETE", "tag", name)
-            response = self._request("DELETE", self._manifest_url(name), scopes)
-            if response.status in (400, 405, 501):
-                error = self._error(response, doing)
-                # Deleting the manifest instead would take all other tags of it along (distribution-spec "Deleting tags").
-                raise RegistryError(f"{error.message}: this registry does not delete single tags", error.status, error.code)
-            if response.status not in (200, 202, 204, 404):
-                raise self._error(response, doing)
+            # Deleting the manifest instead would take all other tags of it along (distribution-spec "Deleting tags").
+            self._send_delete(name, "tag", "this registry does not delete single tags")
+
+    def _delete(self, manifests: t.Sequence[Descriptor]) -> None:
+        for desc in manifests:
+            try:
+                document = manifest.parse(desc, self.fetch_bytes(desc))
+            except NotFoundError:
+                continue
+            self._send_delete(desc.digest, "manifest", "this registry does not delete manifests, or is not set up to")
+            if document.subject is not None:
+                self._unlist_referrer(desc, document.subject)
+
+    def _send_delete(self, name: str, kind: str, unsupported: str) -> None:
+        scopes = merge_scopes(*self._push_scopes, repository_scope(self.reference.repository, "delete"))
+        response = self._request("DELETE", self._manifest_url(name), scopes)
+        if response.status in (200, 202, 204, 404):
             response.finish()
+            return
+        error = self._error(response, self._doing("DELETE", kind, name))
+        if error.status in (400, 405, 501):
+            raise RegistryError(f"{error.message}: {unsupported}", error.status, error.code)
+        raise error
 
     def is_new(self) -> bool:
         """By the registry's word that it does not know the repository (distribution-spec "Listing Tags", "Error Codes")."""

@@ -315,8 +315,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         digest = state.tags.get((repository, name), name)
         if (repository, digest) not in state.manifests:
             return self.failed(404, "MANIFEST_UNKNOWN")
+        if self.command == "DELETE":
+            return self._delete(repository, name, digest)
         media_type, content = state.manifests[repository, digest]
         return self.answer(200, {"Content-Type": media_type, "Docker-Content-Digest": digest}, content)
+
+    def _delete(self, repository: str, name: str, digest: str) -> None:
+        """A tag alone; a manifest with all its tags."""
+        tags = self.registry.state.tags
+        if name != digest:
+            del tags[repository, name]
+        else:
+            del self.registry.state.manifests[repository, digest]
+            for key in [key for key, named in tags.items() if key[0] == repository and named == digest]:
+                del tags[key]
+        return self.answer(202, {})
 
     def _blob(self, digest: str) -> None:
         content = self.registry.state.blobs.get(digest)
