@@ -34,6 +34,47 @@ class Attached:
     content: Fetcher
 
 
+class ReferrerPlanner:
+    """Plans what is attached to one manifest; ``content`` is where it comes from."""
+
+    def __init__(self, content: Fetcher, planner: Planner) -> None:
+        self._content = content
+        self._planner = planner
+
+    def plans(self, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
+        """One for each, and one for a list that has to name them."""
+        dst = self._planner.dst
+        listed = {desc.digest for desc in dst.referrers(subject)}
+        plans = [self._plan(subject, desc, desc.digest in listed) for desc in referrers]
+        if isinstance(dst, IndexedStore):
+            plans += self._listing(dst, subject, referrers)
+        return plans
+
+    def _plan(self, subject: Descriptor, referrer: Descriptor, listed: bool) -> Attached:
+        root = Descriptor(referrer.media_type, referrer.digest, referrer.size, artifact_type=referrer.artifact_type)
+        if listed and not self._planner.options.deep:
+            plan = CopyPlan(root, {}, present=(root,))
+        else:
+            plan = self._planner.expect(self._planner.plan(self._content, root, {}, listed))
+        return Attached(subject, referrer, plan, self._content)
+
+    def _listing(self, dst: IndexedStore, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
+        """Where a layout lists the subject's referrers under the fallback tag, as regctl does, there as well."""
+        name = fallback_tag(subject.digest)
+        listing = dst.lookup(name)
+        if listing is None or not mediatype.is_index(listing.media_type):
+            return []
+        entries = parse(listing, dst.fetch_bytes(listing)).manifests
+        new = [desc for desc in referrers if desc.digest not in {entry.digest for entry in entries}]
+        if not new:
+            return []
+        overlay, content = Overlay(self._content), index_of([*entries, *new])
+        desc = Descriptor.of(content, mediatype.OCI_INDEX)
+        overlay.add_bytes(desc, content)
+        plan = self._planner.expect(self._planner.plan(overlay, desc, {name: listing}))
+        return [Attached(subject, desc, plan, overlay)]
+
+
 class AttachedPlanner:
     """Plans what goes along with each root, once however many roots it is under.
 
@@ -43,6 +84,7 @@ class AttachedPlanner:
     def __init__(self, source: Source, planner: Planner, artifact_types: t.Sequence[str]) -> None:
         self._source = source
         self._planner = planner
+        self._referrers = ReferrerPlanner(source, planner)
         self._artifact_types = frozenset(artifact_types)
         self._seen: t.Set[Digest] = set()
         self._tags: t.Optional[t.List[str]] = None
@@ -60,42 +102,10 @@ class AttachedPlanner:
                 raise InvalidError(f"more than {MAX_NODES} manifests are attached to each other (at {subject.digest})")
             referrers = [desc for desc in typed_referrers(self._source, subject) if not wanted or desc.artifact_type in wanted]
             if referrers:
-                found += self._plans(subject, referrers)
+                found += self._referrers.plans(subject, referrers)
                 below = [desc for referrer in referrers for desc in manifests_under(self._source, referrer)]
                 pending += [(desc, frozenset()) for desc in below]
         return found
-
-    def _plans(self, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
-        dst = self._planner.dst
-        listed = {desc.digest for desc in dst.referrers(subject)}
-        plans = [self._plan(subject, desc, desc.digest in listed) for desc in referrers]
-        if isinstance(dst, IndexedStore):
-            plans += self._listing(dst, subject, referrers)
-        return plans
-
-    def _plan(self, subject: Descriptor, referrer: Descriptor, listed: bool) -> Attached:
-        root = Descriptor(referrer.media_type, referrer.digest, referrer.size, artifact_type=referrer.artifact_type)
-        if listed and not self._planner.options.deep:
-            plan = CopyPlan(root, {}, present=(root,))
-        else:
-            plan = self._planner.expect(self._planner.plan(self._source, root, {}, listed))
-        return Attached(subject, referrer, plan, self._source)
-
-    def _listing(self, dst: IndexedStore, subject: Descriptor, referrers: t.Sequence[Descriptor]) -> t.List[Attached]:
-        """Where a layout lists the subject's referrers under the fallback tag, as regctl does, there as well."""
-        name = fallback_tag(subject.digest)
-        listing = dst.lookup(name)
-        if listing is None or not mediatype.is_index(listing.media_type):
-            return []
-        entries = parse(listing, dst.fetch_bytes(listing)).manifests
-        new = [desc for desc in referrers if desc.digest not in {entry.digest for entry in entries}]
-        if not new:
-            return []
-        overlay, content = Overlay(self._source), index_of([*entries, *new])
-        desc = Descriptor.of(content, mediatype.OCI_INDEX)
-        overlay.add_bytes(desc, content)
-        plan = self._planner.expect(self._planner.plan(overlay, desc, {name: listing}))
-        return [Attached(subject, desc, plan, overlay)]
 
     def digest_tags(self, content: Fetcher, root: Descriptor) -> t.List[Attached]:
         """What stands under tags that begin with the digest of a manifest under ``root``, as ``sha256-<hex>.sig``."""

@@ -15,6 +15,7 @@ from .spec.errors import InvalidError, located
 from .stats import Stats, requests_of
 
 if t.TYPE_CHECKING:
+    from .attaching import Attachment
     from .content.archive import Archive
     from .content.layout import Layout
     from .content.store import Source, Target
@@ -123,6 +124,20 @@ def untags_result(current: t.Mapping[str, t.Optional[str]], going: t.Sequence[st
         "changed": bool(going),
         "tags": {tag: {"before": digest, "after": after[tag]} for tag, digest in current.items()},
         "diff": _diff(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
+    }
+
+
+def attachment_result(attachment: Attachment, subject: Descriptor, name: str) -> Result:
+    """What a module returns of what it attaches. ``name`` is the destination's."""
+    referrer = attachment.referrer
+    line = f"referrer {referrer.digest} ({referrer.artifact_type}) of {subject.digest}"
+    content = [text for attached in attachment.plans for text in _content(attached.plan)]
+    return {
+        "changed": attachment.changed,
+        "digest": referrer.digest,
+        "reference": f"{name}@{referrer.digest}",
+        "artifact_type": referrer.artifact_type,
+        "diff": _diff(name, [] if attachment.changed else [line], [line, *content]),
     }
 
 
