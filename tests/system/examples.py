@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import grp
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -105,6 +106,30 @@ def pushed_by_oras(folder: pathlib.Path, here: t.Mapping[str, str], peers: t.Any
     """What the examples of oci_pull take for granted; what stands for their names then."""
     digests = push_examples(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
     return {**here, UNTITLED_LAYER: digests["data"]}
+
+
+def make_toolbox(folder: pathlib.Path, here: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
+    """What the examples of single operations take for granted, and the variables in them."""
+    srv, http = folder / "srv", {"plain_http": True}
+    for name in ("build/sbom.spdx.json", "build/report.xml", "model/weights.bin", "model/config.json"):
+        (srv / name).parent.mkdir(exist_ok=True)
+        (srv / name).write_text(f"{name}\n")
+    (srv / "model" / "annotations.json").write_text(json.dumps({"$manifest": {"org.example.trained": "2026"}}))
+    local, central = here["localhost:5000/"], here["registry.example.com/"]
+    for dest in (f"{local}hello-artifact:v1", f"{central}team/web:2.0"):
+        succeed("oci_copy", {"src": f"oci:{folder}/seed:v1", "dest": dest, "dest_registry": http})
+    for dest in ("hello.tar", "releases", "app"):
+        succeed("oci_copy", {"src": f"oci:{folder}/seed:v1", "dest": f"oci:{srv}/mirror/{dest}:v1", "tags": ["v0.9", "1.4"]})
+    sbom = {
+        "dest": f"oci:{srv}/mirror/app:v1",
+        "artifact_type": "application/spdx+json",
+        "files": [{"src": str(srv / "build" / "sbom.spdx.json")}],
+    }
+    attached = succeed("oci_attach", sbom)["digest"]
+    (seed,) = succeed("oci_info", {"src": f"oci:{srv}/mirror/app:v1", "gather": ["raw"]})["images"]
+    document = {**json.loads(seed["raw"]), "annotations": {"org.example.edited": "by hand"}}
+    (srv / "build" / "manifest.json").write_text(json.dumps(document))
+    return {"sbom": {"digest": attached}, "deployed": {"digest": seed["digest"]}, "broken": {"digest": seed["digest"]}}
 
 
 def make_context(folder: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from examples import ROOT, Tasks, adapted, builders_tasks, make_context, pushed_by_oras, readme_tasks, tasks_of
+from examples import ROOT, Tasks, adapted, builders_tasks, make_context, make_toolbox, pushed_by_oras, readme_tasks, tasks_of
 from oras_artifacts import Oras, push_chart
 from support import succeed
 
@@ -86,6 +86,17 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     assert (folder / "opt/proxy/filters/filter.wasm").read_bytes().startswith(b"\0asm")
     assert (folder / "opt/tool/tool").read_bytes() == str(Platform.of_host()).encode()
     assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
+
+
+@pytest.mark.parametrize("module", ["oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info"])
+def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    here = {**here, '["localhost:5000"]': f'["{registry.host}"]'}
+    variables = make_toolbox(folder, here)
+    tasks = tasks_of(module, here)
+    assert len(tasks) >= 3
+    play = {"hosts": "localhost", "vars": variables, "tasks": tasks}
+    run_play_twice(play, folder, registry, changes=module != "oci_info")
 
 
 def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
