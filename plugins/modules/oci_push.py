@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - lading.oci.attributes
   - lading.oci.attributes.actiongroup_registry
+  - lading.oci.attributes.progress
   - lading.oci.artifact
   - lading.oci.registry
   - lading.oci.registry.destination
