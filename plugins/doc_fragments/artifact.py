@@ -2,42 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that describe an artifact. Must be kept in sync with ``artifact_argument_spec`` of artifact_options.py."""
+"""The options that describe an artifact. Must be kept in sync with the argument specs of artifact_options.py."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What an artifact holds, and how it is described."""
+    """How an artifact is described; ``files``: what it holds."""
 
     DOCUMENTATION = r"""
 options:
-  files:
-    description:
-      - The files of the artifact, as C(oras push) takes them. Without any the artifact is empty.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      src:
-        description:
-          - A file of the target. Or a folder, which travels as one reproducible C(tar.gz) with the annotation that lets
-            M(lading.oci.oci_pull) and C(oras pull) unpack it.
-        type: path
-        required: true
-      title:
-        description:
-          - The name under which it is pulled again, a relative path.
-          - The default is O(files[].src) when that is relative, as with C(oras), else its last part.
-        type: str
-      media_type:
-        description:
-          - The default is that of C(oras), V(application/vnd.oci.image.layer.v1.tar) for a file, with V(+gzip) for a folder.
-        type: str
-      annotations:
-        description: Annotations of the file's descriptor. Values must be strings.
-        type: dict
-        default: {}
   config:
     description:
       - A file that becomes the configuration of the artifact. Most artifacts have none.
@@ -73,4 +47,34 @@ options:
       - The default is the environment variable E(SOURCE_DATE_EPOCH) of the task. Without it nothing says C(created). The time of the day
         would make another artifact of the same files with each run.
     type: str
+"""
+
+    FILES = r"""
+options:
+  files:
+    description:
+      - The files of the artifact, as C(oras push) takes them. Without any the artifact is empty.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - A file of the target. Or a folder, which travels as one reproducible C(tar.gz) with the annotation that lets
+            M(lading.oci.oci_pull) and C(oras pull) unpack it.
+        type: path
+        required: true
+      title:
+        description:
+          - The name under which it is pulled again, a relative path.
+          - The default is O(files[].src) when that is relative, as with C(oras), else its last part.
+        type: str
+      media_type:
+        description:
+          - The default is that of C(oras), V(application/vnd.oci.image.layer.v1.tar) for a file, with V(+gzip) for a folder.
+        type: str
+      annotations:
+        description: Annotations of the file's descriptor. Values must be strings.
+        type: dict
+        default: {}
 """

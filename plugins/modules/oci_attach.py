@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - lading.oci.attributes
   - lading.oci.attributes.actiongroup_registry
   - lading.oci.artifact
+  - lading.oci.artifact.files
   - lading.oci.registry
   - lading.oci.registry.destination
 options:

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - lading.oci.registry
   - lading.oci.registry.base
   - lading.oci.registry.manifests
+  - lading.oci.artifact.files
 requirements:
   - jsonschema (on the target), optional, to validate what was built against the OCI JSON schemas
   - zstandard or backports.zstd (on the target), for layers with zstd and a Python older than 3.14
@@ -195,32 +196,6 @@ options:
       - The type of an artifact or, with O(manifests), of the index. A media type.
       - With O(files) the default is V(application/vnd.unknown.artifact.v1).
     type: str
-  files:
-    description:
-      - The files of an artifact, as C(oras push) takes them. Without any the artifact is empty.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      src:
-        description:
-          - A file. Or a folder, which travels as one reproducible C(tar.gz) with the annotation that lets M(lading.oci.oci_pull) and
-            C(oras pull) unpack it.
-        type: path
-        required: true
-      title:
-        description:
-          - The name under which it is pulled again, a relative path.
-          - The default is O(files[].src) when that is relative, as with C(oras), else its last part.
-        type: str
-      media_type:
-        description:
-          - The default is that of C(oras), V(application/vnd.oci.image.layer.v1.tar) for a file, with V(+gzip) for a folder.
-        type: str
-      annotations:
-        description: Annotations of the file's descriptor. Values must be strings.
-        type: dict
-        default: {}
   annotations:
     description:
       - Annotations of the manifest or index. Values must be strings. Those of the O(base) are not taken over, as they describe that

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - lading.oci.attributes.actiongroup_registry
   - lading.oci.attributes.progress
   - lading.oci.artifact
+  - lading.oci.artifact.files
   - lading.oci.registry
   - lading.oci.registry.destination
 options:

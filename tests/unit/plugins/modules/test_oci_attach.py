@@ -28,13 +28,6 @@ def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch
     return Run(oci_attach.main, capsys)
 
 
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[fake.FakeRegistry]:
-    registry = fake.FakeRegistry()
-    yield registry
-    registry.close()
-
-
 @pytest.fixture(name="images")
 def _images(tmp_path: pathlib.Path) -> Images:
     """v1 is an image, all an index of it and one for another platform."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import pathlib
-import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
@@ -32,13 +31,6 @@ def _images(tmp_path: pathlib.Path) -> Images:
     images.image(tar_of(a="two"), tags=["v2"])
     images.index(one, images.image(tar_of(a="arm"), platform="linux/arm64"), tags=["all"])
     return images
-
-
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[FakeRegistry]:
-    registry = FakeRegistry()
-    yield registry
-    registry.close()
 
 
 def test_check_run_again(run: Run, images: Images, tmp_path: pathlib.Path) -> None:

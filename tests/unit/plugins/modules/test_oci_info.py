@@ -35,13 +35,6 @@ def _images(tmp_path: pathlib.Path) -> Images:
     return images
 
 
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[fake.FakeRegistry]:
-    registry = fake.FakeRegistry()
-    yield registry
-    registry.close()
-
-
 def one(result: Result) -> Result:
     assert not result["changed"]
     (found,) = result["images"]

@@ -28,13 +28,6 @@ def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch
     return Run(oci_manifest.main, capsys)
 
 
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[fake.FakeRegistry]:
-    registry = fake.FakeRegistry()
-    yield registry
-    registry.close()
-
-
 class Place:
     """A folder, a tar or a registry that has v1 and v2, an SBOM that is attached to v1, and a signature of the SBOM."""
 

@@ -27,13 +27,6 @@ def _run(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch
     return Run(oci_push.main, capsys)
 
 
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[fake.FakeRegistry]:
-    registry = fake.FakeRegistry()
-    yield registry
-    registry.close()
-
-
 @pytest.fixture(name="files")
 def _files(tmp_path: pathlib.Path) -> t.List[Result]:
     (tmp_path / "site.conf").write_text("listen 80\n")

@@ -33,13 +33,6 @@ def _images(tmp_path: pathlib.Path) -> Images:
     return images
 
 
-@pytest.fixture(name="registry")
-def _registry() -> t.Iterator[fake.FakeRegistry]:
-    registry = fake.FakeRegistry()
-    yield registry
-    registry.close()
-
-
 @pytest.fixture(name="place", params=["folder", "tar", "registry"])
 def _place(
     request: pytest.FixtureRequest, images: Images, registry: fake.FakeRegistry, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]

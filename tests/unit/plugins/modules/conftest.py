@@ -1,0 +1,16 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry.fake_registry import FakeRegistry
+
+
+@pytest.fixture(name="registry")
+def _registry() -> t.Iterator[FakeRegistry]:
+    registry = FakeRegistry()
+    yield registry
+    registry.close()
