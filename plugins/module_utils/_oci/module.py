@@ -17,7 +17,7 @@ from ansible.module_utils.basic import missing_required_lib
 from .content.beneath import remove_temps
 from .signals import Watch
 from .spec import reference
-from .spec.errors import BuildError, InvalidError, OCIError, located
+from .spec.errors import BuildError, InvalidError, MissingLibrary, OCIError, located
 from .spec.progress import PROGRESS
 
 if t.TYPE_CHECKING:
@@ -113,10 +113,8 @@ def _telling() -> t.Iterator[None]:
 
 
 def _told(error: OCIError) -> t.Dict[str, t.Any]:
-    from .registry.pools import MissingRequests
-
-    if isinstance(error, MissingRequests):
-        return {"msg": missing_required_lib("requests"), "exception": str(error)}
+    if isinstance(error, MissingLibrary):
+        return {"msg": missing_required_lib(error.library), "exception": str(error)}
     return {"msg": str(error), **({"build_log": error.log} if isinstance(error, BuildError) else {})}
 
 

@@ -13,7 +13,7 @@ import http.client
 import typing as t
 from urllib.parse import unquote, urlsplit
 
-from ..spec.errors import OCIError, TransportError
+from ..spec.errors import MissingLibrary, TransportError
 from .origin import Origin, origin_of
 from .pacing import paced
 from .proxies import is_address
@@ -26,8 +26,10 @@ POOL_SIZE = 16  # connections kept per origin: at least the concurrency of a cop
 Failures = t.Tuple[t.Type[Exception], ...]
 
 
-class MissingRequests(OCIError):
+class MissingRequests(MissingLibrary):
     """The Python library ``requests``, or the ``urllib3`` that comes with it, is not installed where the module runs."""
+
+    library = "requests"
 
 
 def http_library() -> t.Tuple[t.Any, Failures]:

@@ -85,6 +85,12 @@ class CancelledError(OCIError):
     """Work was given up because other work of the same task failed; that one's error is the one to report."""
 
 
+class MissingLibrary(OCIError):
+    """``library`` of Python is not on the target; the message is that of the import."""
+
+    library = ""
+
+
 class RegistryError(OCIError):
     """The registry answered with an error; ``status`` is the HTTP status, ``code`` the first distribution-spec error code or ''."""
 
