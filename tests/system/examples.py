@@ -12,11 +12,14 @@ import json
 import os
 import pathlib
 import re
+import time
 import typing as t
 
 import yaml
+from ansible_collections.lading.oci.plugins.module_utils._oci.policy import CREATED
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.signatures.signing import KEYS, Signer, pem
 from oras_artifacts import Oras, push_examples
 from support import MODULES, succeed
 
@@ -127,9 +130,26 @@ def make_toolbox(folder: pathlib.Path, here: t.Mapping[str, str]) -> t.Dict[str,
     }
     attached = succeed("oci_attach", sbom)["digest"]
     (seed,) = succeed("oci_info", {"src": f"oci:{srv}/mirror/app:v1", "gather": ["raw"]})["images"]
+    make_signed(folder, central)
     document = {**json.loads(seed["raw"]), "annotations": {"org.example.edited": "by hand"}}
     (srv / "build" / "manifest.json").write_text(json.dumps(document))
     return {"sbom": {"digest": attached}, "deployed": {"digest": seed["digest"]}, "broken": {"digest": seed["digest"]}}
+
+
+def make_signed(folder: pathlib.Path, central: str) -> None:
+    """An index that keeps the rules of the examples, with the signatures that they ask for; the keys."""
+    images = Images(folder / "signed")
+    release, security = (Signer(images, KEYS["P-256"]()) for _key in range(2))
+    for name, signer in (("release", release), ("security", security)):
+        (folder / f"{name}.pub").write_text(pem(signer.key))
+    notes = {"org.opencontainers.image.source": "https://example.com/team/app", CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    parts = [images.image(tar_of(arch=name), platform=f"linux/{name}") for name in ("amd64", "arm64")]
+    root = images.index(*parts, tags=["v1"], annotations=notes)
+    layers = [release.layer(release.payload(root.digest)), security.layer(security.payload(root.digest, {"scan": "passed"}))]
+    release.tagged(root, *layers)
+    for dest in (f"{central}team/app:1.4", f"oci:{folder}/srv/mirror/app.tar:1.4"):
+        reach = {} if dest.startswith("oci:") else {"dest_registry": {"plain_http": True}}
+        succeed("oci_copy", {"src": f"oci:{folder}/signed:v1", "dest": dest, "digest_tags": True, **reach})
 
 
 def make_context(folder: pathlib.Path) -> None:

@@ -88,10 +88,12 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
 
 
-@pytest.mark.parametrize("module", ["oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info"])
+@pytest.mark.parametrize("module", ["oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info", "oci_verify"])
 def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
-    here = {**here, '["localhost:5000"]': f'["{registry.host}"]'}
+    # A return value is called pinned, too.
+    here = {name: value for name, value in here.items() if name != "pinned"}
+    here = {**here, '["localhost:5000"]': f'["{registry.host}"]', "/etc/pki/": f"{folder}/"}
     variables = make_toolbox(folder, here)
     tasks = tasks_of(module, here)
     assert len(tasks) >= 3
