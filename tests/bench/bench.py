@@ -5,6 +5,8 @@
 
     bench.py RESULTS.json [WORK ...]    the numbers of the works, or growth, limit, concurrency; none: all
 
+Runs of other works that RESULTS.json has from before stay in it, when they were made with the same programs in the same way.
+
 LADING_BENCH_RUNS (5), LADING_BENCH_SCALE (1: of sizes and counts) and LADING_BENCH_DIR (where it works) change how. Exits 1 when a run
 has not done its work, or a program is missing; a goal that is missed is said, and no failure.
 """
@@ -31,7 +33,7 @@ from registry_server import Registry  # noqa: E402
 from stage import Stage  # noqa: E402
 from transfers import concurrency, transfers  # noqa: E402
 from unchanged import unchanged  # noqa: E402
-from work import Work, measure  # noqa: E402
+from work import Work, measure, number_of  # noqa: E402
 
 
 def works(stage: Stage) -> t.List[Work]:
@@ -59,6 +61,20 @@ def facts(scale: float, runs: int) -> t.Dict[str, t.Any]:
     return found
 
 
+def kept(path: pathlib.Path, about: t.Mapping[str, t.Any], words: t.Sequence[str]) -> t.Tuple[t.List[figures.Record], t.List[figures.Goal]]:
+    """What an earlier run has of the works that are not run now."""
+    if not words or not path.exists():
+        return [], []
+    records, goals, before = figures.read(path)
+    if before != about:
+        return [], []
+
+    def stays(one: t.Union[figures.Record, figures.Goal]) -> bool:
+        return number_of(one.work) not in words
+
+    return list(filter(stays, records)), list(filter(stays, goals))
+
+
 def main() -> int:
     scale, runs = float(os.environ.get("LADING_BENCH_SCALE") or 1), int(os.environ.get("LADING_BENCH_RUNS") or 5)
     records: t.List[figures.Record] = []
@@ -67,11 +83,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lading-bench-", dir=os.environ.get("LADING_BENCH_DIR")) as name, Registry() as registry:
         try:
             about = facts(scale, runs)
+            path = pathlib.Path(sys.argv[1])
+            records, goals = kept(path, about, sys.argv[2:])
             for work in chosen(works(Stage(pathlib.Path(name), registry, scale)), sys.argv[2:]):
                 records += measure(work, runs, lambda line: print(line, flush=True))
                 goals += work.goals()
                 missing += work.missing
-                figures.write(pathlib.Path(sys.argv[1]), records, goals, about)
+                figures.write(path, records, goals, about)
         except (figures.Dishonest, ValueError, peers.Unavailable) as error:
             print(error)
             return 1

@@ -17,7 +17,13 @@ import typing as t
 
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import DEFAULT_CONCURRENCY, apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import (
+    DEFAULT_CONCURRENCY,
+    CopyOptions,
+    Planner,
+    apply_copy,
+    look_up,
+)
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.options import RegistryOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.repository import open_repository
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import reference
@@ -25,7 +31,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.stats import reque
 
 LIBRARY = "ansible_collections.lading.oci.plugins.module_utils._oci"
 # Copies import these when they first need them.
-for name in ("urllib3", f"{LIBRARY}.transfer", f"{LIBRARY}.registry.download", f"{LIBRARY}.registry.uploads"):
+for name in ("urllib3", f"{LIBRARY}.transfer", f"{LIBRARY}.registry.download", f"{LIBRARY}.registry.uploads", f"{LIBRARY}.content.sharing"):
     importlib.import_module(name)
 
 
@@ -42,7 +48,9 @@ def copy(job: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     concurrency = job.get("concurrency", DEFAULT_CONCURRENCY)
     src, source = opened(job["src"], False)
     dest, target = opened(job["dest"], True)
-    plan = plan_copy(source, source.resolve(src.target), target, [dest.target], concurrency)
+    # As oci_copy has it by default.
+    planner = Planner(target, CopyOptions(concurrency, hardlinks=True))
+    plan = planner.plan(source, source.resolve(src.target), look_up(target, [dest.target]))
     if plan.changed:
         apply_copy(plan, source, target, concurrency)
     seconds = time.monotonic() - start

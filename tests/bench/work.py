@@ -25,7 +25,7 @@ class Work(abc.ABC):
 
     @property
     def number(self) -> str:
-        return self.name.split()[0].rstrip(":,")
+        return number_of(self.name)
 
     @abc.abstractmethod
     def prepare(self) -> None:
@@ -49,6 +49,11 @@ class Work(abc.ABC):
     @abc.abstractmethod
     def end(self) -> None:
         """After all runs, also after a failure."""
+
+
+def number_of(name: str) -> str:
+    """The word that chooses a work, of its name."""
+    return name.split()[0].rstrip(":,")
 
 
 def measure(work: Work, runs: int, tell: t.Callable[[str], None]) -> t.List[Record]:

@@ -124,6 +124,16 @@ def test_table_and_json_have_every_contender_and_run(tmp_path: pathlib.Path) -> 
     assert figures.read(tmp_path / "results.json") == (RECORDS, goals, {"cores": 2})
 
 
+def test_what_is_not_measured_again_stays(tmp_path: pathlib.Path) -> None:
+    records = [figures.Record(work, "library", figures.OURS, 1.0, 1.0, 1.0, None) for work in ("7 copy", "growth: blobs", "8 tar")]
+    goals = [figures.Goal("7 copy", "library", 0.5), figures.Goal("8 tar", "library", 0.5)]
+    figures.write(tmp_path / "results.json", records, goals, {"runs": 5})
+    stays = bench.kept(tmp_path / "results.json", {"runs": 5}, ["7", "growth"])
+    assert stays == ([records[2]], [goals[1]])
+    assert bench.kept(tmp_path / "results.json", {"runs": 3}, ["7"]) == bench.kept(tmp_path / "results.json", {"runs": 5}, []) == ([], [])
+    assert bench.kept(tmp_path / "none.json", {"runs": 5}, ["7"]) == ([], [])
+
+
 def test_the_documentation_gets_the_figures_between_its_marks() -> None:
     goals = [figures.Goal("1", "library", 0.8)]
     text = report.report(RECORDS, goals, {"cores": 2, "kernel": "6.1"})

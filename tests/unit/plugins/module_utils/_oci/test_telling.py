@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import copy, layer, module, telling, transfer, unpack
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath, store
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry import uploads
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import upload_content
 from ansible_collections.lading.oci.plugins.module_utils._oci.rootfs import layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
@@ -187,7 +187,7 @@ class Watched(Progress):
 @pytest.fixture(name="progress")
 def _progress(monkeypatch: pytest.MonkeyPatch) -> Watched:
     progress = Watched()
-    for counting in (transfer, layer, unpack, store, uploads, layers):
+    for counting in (transfer, layer, unpack, store, upload_content, layers):
         monkeypatch.setattr(counting, "PROGRESS", progress)
     return progress
 

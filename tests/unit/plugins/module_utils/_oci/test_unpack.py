@@ -13,7 +13,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci import destination as destination_module
+from ansible_collections.lading.oci.plugins.module_utils._oci import destination_batch
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath import (
     FOLDER_PREFIX,
     TEMP_PREFIX,
@@ -480,7 +480,7 @@ def test_a_fault_in_a_large_folder_names_nothing_unsynced(
     (dest / "d" / "0").write_bytes(b"old")
     before = len(os.listdir("/dev/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(destination_module, "sync", failing)
+        patch.setattr(destination_batch, "sync", failing)
         with pytest.raises(StorageError, match=f"^destination {dest}: .*Input/output error"):
             pull(source, source.artifact(source.folder("d", tar_gz(*LARGE))), dest)
     files = {name: content for name, content in tree(dest).items() if content is not None}
@@ -490,7 +490,7 @@ def test_a_fault_in_a_large_folder_names_nothing_unsynced(
 def test_a_kernel_whose_sync_tells_no_errors(source: MemorySource, dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Linux 5.8 each file has a sync of its own, which does."""
     synced: t.List[int] = []
-    monkeypatch.setattr(destination_module, "_SYNC_TELLS_ERRORS", False)
+    monkeypatch.setattr(destination_batch, "_SYNC_TELLS_ERRORS", False)
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), real(descriptor)))
     pull(source, source.artifact(source.folder("d", tar_gz(*LARGE))), dest)
