@@ -141,12 +141,11 @@ def catalog(*names: str) -> fake.Action:
 
 
 def test_the_repositories_of_a_registry(run: Run, registry: fake.FakeRegistry) -> None:
-    registry.fault("GET", "/v2/_catalog$", lambda handler: more(handler))
-    registry.fault("GET", "/v2/_catalog.last=a", catalog("team/b"))
-
     def more(handler: t.Any) -> None:
         handler.answer(200, {"Link": '</v2/_catalog?last=a>; rel="next"'}, b'{"repositories": ["a"]}')
 
+    registry.fault("GET", "/v2/_catalog$", more)
+    registry.fault("GET", "/v2/_catalog.last=a", catalog("team/b"))
     found = run.done({"catalog": [registry.host], "src_registry": PLAIN})
     assert found["repositories"] == {registry.host: ["a", "team/b"]} and found["requests"] == {"GET": 2} and found["images"] == []
 
