@@ -10,14 +10,32 @@ import types
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.modules import (
+    oci_attach,
     oci_buildx_build,
     oci_buildx_builder,
     oci_copy,
+    oci_info,
     oci_layout_build,
+    oci_manifest,
     oci_pull,
+    oci_push,
+    oci_tag,
+    oci_verify,
 )
 
-MODULES = [oci_buildx_build, oci_buildx_builder, oci_copy, oci_layout_build, oci_pull]
+MODULES = [
+    oci_attach,
+    oci_buildx_build,
+    oci_buildx_builder,
+    oci_copy,
+    oci_info,
+    oci_layout_build,
+    oci_manifest,
+    oci_pull,
+    oci_push,
+    oci_tag,
+    oci_verify,
+]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])

@@ -93,6 +93,14 @@ class TargetContract:
         root = store(self.target(), [], BLOB)
         assert self.target().resolve(root.digest) == root
 
+    def test_what_is_deleted_goes_with_all_its_names(self) -> None:
+        root = store(self.target(), ["v1", "v2"], BLOB)
+        other = store(self.target(), ["v3"], b"another")
+        self.target().delete(root)
+        assert self.target().lookup("v1") is None and self.target().lookup("v2") is None and self.target().lookup(root.digest) is None
+        assert self.target().resolve("v3") == other
+        self.target().delete(root)
+
     def test_storing_again_is_no_error(self) -> None:
         assert store(self.target(), ["v1"], BLOB) == store(self.target(), ["v1"], BLOB)
 
