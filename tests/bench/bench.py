@@ -52,12 +52,14 @@ def chosen(all_works: t.Sequence[Work], words: t.Sequence[str]) -> t.List[Work]:
 
 def facts(scale: float, runs: int) -> t.Dict[str, t.Any]:
     """What the figures belong to."""
-    found: t.Dict[str, t.Any] = {"scale": scale, "runs": runs, "cores": os.cpu_count(), "kernel": platform.release()}
+    found: t.Dict[str, t.Any] = {"scale": scale, "runs": runs, "cores": os.cpu_count(), "kernel": platform.release().partition("-")[0]}
     found["Python"] = platform.python_version()
     questions = {"oras": "version", "crane": "version", "skopeo": "--version", "umoci": "--version", "registry": "--version"}
     for name, question in questions.items():
         answer = subprocess.run([str(peers.find(name)), question], capture_output=True, text=True, check=False)
-        found[name] = " ".join((answer.stdout or answer.stderr).splitlines()[0].split())
+        # Some begin with the path that they were started by.
+        words = [word for word in (answer.stdout or answer.stderr).splitlines()[0].split() if not word.startswith("/")]
+        found[name] = " ".join(words) if any(map(str.isdigit, "".join(words))) else "of a version that it does not tell"
     return found
 
 
