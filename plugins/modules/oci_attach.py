@@ -145,6 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.artifact_options import artifact_argument_spec, artifact_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.artifacts import pack
 from ansible_collections.lading.oci.plugins.module_utils._oci.attaching import plan_attachment
+from ansible_collections.lading.oci.plugins.module_utils._oci.change_results import attachment_result, removal_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, Planner, apply_copies
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
@@ -157,7 +158,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform, select_manifest
 from ansible_collections.lading.oci.plugins.module_utils._oci.removal import plan_removal
-from ansible_collections.lading.oci.plugins.module_utils._oci.results import attachment_result, removal_result, unmade_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import unmade_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.digest import Digest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, located

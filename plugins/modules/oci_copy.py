@@ -408,6 +408,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.conversion import Conversion
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy_results import item_result, items_result, root_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy_task import CopyTask, Wanted
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
@@ -418,14 +419,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     registries_argument_spec,
     side_argument_spec,
 )
-from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
-    check_digest,
-    checked_tags,
-    item_result,
-    items_result,
-    root_result,
-    unmade_result,
-)
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import check_digest, checked_tags, unmade_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, Reference
 

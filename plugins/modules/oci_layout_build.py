@@ -380,10 +380,10 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.artifact_options import files_argument_spec
 from ansible_collections.lading.oci.plugins.module_utils._oci.build_options import BuildOptions
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay, Spool
 from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.file_options import files_argument_spec
 from ansible_collections.lading.oci.plugins.module_utils._oci.known import known_layers
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import LayerMaker
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer_receipt import LayerReceipts

@@ -139,10 +139,11 @@ interrupted:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lading.oci.plugins.module_utils._oci.artifact_options import media_type_of
+from ansible_collections.lading.oci.plugins.module_utils._oci.change_results import removal_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.overlay import Overlay
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy, refuse_moves
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, plan_copy
+from ansible_collections.lading.oci.plugins.module_utils._oci.file_options import media_type_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.layer import open_regular
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     failing,
@@ -151,17 +152,13 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.removal import plan_removal
-from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
-    check_digest,
-    checked_tags,
-    copy_result,
-    removal_result,
-)
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import check_digest, checked_tags, copy_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError, located, storage_errors
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.strictjson import MAX_DOCUMENT
+from ansible_collections.lading.oci.plugins.module_utils._oci.tagging import refuse_moves
 
 Result = t.Dict[str, t.Any]
 _OF_CONTENT = ("changed", "digest", "reference", "media_type", "tags", "diff")

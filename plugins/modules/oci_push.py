@@ -165,7 +165,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.artifact_options import artifact_argument_spec, artifact_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.artifacts import pack
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, Planner, apply_copy, look_up, refuse_moves
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import CopyOptions, Planner, apply_copy, look_up
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
     failing,
@@ -174,6 +174,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import check_digest, checked_tags, copy_result
+from ansible_collections.lading.oci.plugins.module_utils._oci.tagging import refuse_moves
 from ansible_collections.lading.oci.plugins.module_utils._oci.validation import validate
 
 

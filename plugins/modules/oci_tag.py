@@ -125,7 +125,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Target
-from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy, refuse_moves
+from ansible_collections.lading.oci.plugins.module_utils._oci.copy import apply_copy
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     failing,
     is_unmade,
@@ -133,15 +133,10 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     registries_argument_spec,
     side_argument_spec,
 )
-from ansible_collections.lading.oci.plugins.module_utils._oci.results import (
-    checked_tags,
-    copy_result,
-    unmade_result,
-    untags_result,
-)
+from ansible_collections.lading.oci.plugins.module_utils._oci.results import checked_tags, copy_result, unmade_result, untags_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, located
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference, RegistryReference
-from ansible_collections.lading.oci.plugins.module_utils._oci.tagging import plan_tags, plan_untag
+from ansible_collections.lading.oci.plugins.module_utils._oci.tagging import plan_tags, plan_untag, refuse_moves
 
 Result = t.Dict[str, t.Any]
 _OF_CONTENT = ("changed", "digest", "reference", "media_type", "tags", "diff")

@@ -6,36 +6,19 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from .layer import Attributes, Tree, open_regular
-from .pack import UNKNOWN_ARTIFACT, UNKNOWN_CONFIG, Artifact, File
+from .artifact_files import UNKNOWN_ARTIFACT, UNKNOWN_CONFIG, Artifact, File, file_of
+from .file_options import created_of, existing, files_argument_spec, media_type_of
+from .layer import open_regular
 from .runtime import strings
-from .spec import mediatype, strictjson
+from .spec import strictjson
 from .spec.descriptor import Descriptor
-from .spec.errors import InvalidError, NotFoundError, located, storage_errors
-from .spec.timestamp import Timestamp
-from .titles import parse_title
+from .spec.errors import InvalidError, located, storage_errors
 
 Params = t.Mapping[str, t.Any]
 # As oras has them in its annotation files; other keys are titles.
 _OF_MANIFEST, _OF_CONFIG = "$manifest", "$config"
-
-
-def files_argument_spec() -> t.Dict[str, t.Any]:
-    """``files``: what an artifact holds."""
-    return {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "src": {"type": "path", "required": True},
-            "title": {"type": "str"},
-            "media_type": {"type": "str"},
-            "annotations": {"type": "dict", "default": {}},
-        },
-    }
 
 
 def artifact_argument_spec() -> t.Dict[str, t.Any]:
@@ -98,45 +81,3 @@ class _Annotations:
         for key in self._of:
             if key not in self._used:
                 raise InvalidError(f"annotation_file {self._path}: {key!r} is the title of no file, and neither $manifest nor $config")
-
-
-def created_of(text: t.Optional[str], environment: t.Mapping[str, str]) -> t.Optional[Timestamp]:
-    """The time of the build: the option's, else that of SOURCE_DATE_EPOCH, else None."""
-    if text is not None:
-        return Timestamp.parse(text, "created")
-    epoch = environment.get("SOURCE_DATE_EPOCH")
-    return Timestamp.parse(epoch, "SOURCE_DATE_EPOCH") if epoch else None
-
-
-def media_type_of(text: t.Optional[str], what: str) -> t.Optional[str]:
-    """The option ``what``, a media type or None. Raises InvalidError."""
-    if text is not None and not mediatype.is_valid(text):
-        raise InvalidError(f"{what} is not a media type: {text!r} (as application/vnd.example.v1, without parameters)")
-    return text
-
-
-def existing(source: str, what: str) -> str:
-    """Raises NotFoundError."""
-    if not os.path.exists(source):
-        raise NotFoundError(f"{what}.src: no such file or folder: {source}")
-    return source
-
-
-def file_of(item: Params, mtime: int, what: str) -> File:
-    """One of ``files``; ``mtime``: of all members of a folder. Raises InvalidError, NotFoundError."""
-    source = existing(item["src"], what)
-    title = item["title"] if item["title"] is not None else _default_title(source, what)
-    parse_title(title)
-    content = Tree(source, title, Attributes(mtime=mtime), packed=True) if os.path.isdir(source) else source
-    annotations = strings(item["annotations"], f"{what}.annotations")
-    return File(content, title, media_type_of(item["media_type"], f"{what}.media_type"), annotations)
-
-
-def _default_title(source: str, what: str) -> str:
-    """As oras: the path as it was typed. An absolute one would name places of this host: its last part."""
-    cleaned = os.path.normpath(source)
-    if os.path.isabs(cleaned):
-        return os.path.basename(cleaned)
-    if cleaned.split("/")[0] in ("..", "."):
-        raise InvalidError(f"{what}.src is {source!r}, which gives no title: give one")
-    return cleaned

@@ -9,12 +9,13 @@ from __future__ import annotations
 import tempfile
 import typing as t
 
+from .artifact_files import Artifact
 from .content.overlay import Overlay, Spool
 from .content.store import Source
 from .known import known_layers
 from .layer import Tree
 from .layer_maker import LayerMaker
-from .pack import Artifact, Packer
+from .pack import Packer
 from .spec.descriptor import Descriptor
 from .spec.manifest import Manifest, parse
 from .spec.reference import LayoutReference, Reference

@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .artifact_options import created_of, existing, file_of, media_type_of
-from .base import Base, scratch
 from .content.compression import GZIP, check_level
+from .file_options import created_of, existing, media_type_of
 from .given import SUFFIXES, GivenTar
 from .layer import WHITEOUT, Attributes, Tree
-from .pack import UNKNOWN_ARTIFACT, Artifact, Layer, Packer
+from .pack import Layer, Packer
 from .runtime import check_config, strings
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError
 from .spec.platform import Platform
 from .whiteout import Whiteouts
+
+if t.TYPE_CHECKING:
+    from .artifact_files import File
+    from .base import Base
 
 Params = t.Mapping[str, t.Any]
 _MAX_ID = 2**32 - 2
@@ -35,19 +38,23 @@ class BuildOptions:
         _check_kind(params, self._is_artifact)
         self._created = created_of(params["created"], environment)
         self._annotations = strings(params["annotations"], "annotations")
-        self._artifact_type = media_type_of(params["artifact_type"], "artifact_type") or UNKNOWN_ARTIFACT
+        self._artifact_type = media_type_of(params["artifact_type"], "artifact_type")
         # What the base has to be for, when it is said.
         self.platform = Platform.parse(params["platform"]) if params["platform"] else None
         self._config = check_config(params["config"] or {}, inherits=bool(params["base"]))
         mtime = self._created.epoch if self._created else 0
         self._layers = _layers(params["layers"], mtime, parents=not params["base"])
-        self._files = [file_of(item, mtime, f"files[{number}]") for number, item in enumerate(params["files"])]
+        self._files = _files(params["files"], mtime) if params["files"] else []
 
     def pack(self, packer: Packer, base: t.Optional[Base] = None) -> Descriptor:
         """The root of what the options describe. ``base`` is the one that they name."""
         created = str(self._created) if self._created else None
         if self._is_artifact:
-            return packer.artifact(Artifact(self._artifact_type, self._files, self._annotations, created))
+            from .artifact_files import UNKNOWN_ARTIFACT, Artifact
+
+            return packer.artifact(Artifact(self._artifact_type or UNKNOWN_ARTIFACT, self._files, self._annotations, created))
+        from .base import scratch
+
         start = base or scratch(self.platform or Platform.of_host())
         return packer.image(start, self._layers, self._config, self._annotations, created)
 
@@ -63,6 +70,12 @@ def _check_kind(params: Params, is_artifact: bool) -> None:
         raise InvalidError(
             "nothing to build: give layers, config or base for an image, files or artifact_type for an artifact, or manifests for an index"
         )
+
+
+def _files(items: t.Sequence[Params], mtime: int) -> t.List[File]:
+    from .artifact_files import file_of  # images need none of it, and each run compiles what it imports
+
+    return [file_of(item, mtime, f"files[{number}]") for number, item in enumerate(items)]
 
 
 def _layers(items: t.Sequence[Params], mtime: int, parents: bool) -> t.List[Layer]:

@@ -181,14 +181,6 @@ def look_up(dst: Source, references: t.Iterable[str], concurrency: int = DEFAULT
         return dict(zip(names, pool.map(dst.lookup, names)))
 
 
-def refuse_moves(plan: CopyPlan, dst: Target) -> None:
-    """Raises InvalidError when a tag would be moved that names something else."""
-    for tag, desc in plan.current.items():
-        if desc is not None and desc.digest != plan.root.digest:
-            with located(dst.location):
-                raise InvalidError(f"the tag {tag} names {desc.digest} and would be moved to {plan.root.digest} (force_tag=false)")
-
-
 class _Walk:
     """The graph in post-order, each digest once; below manifests that the destination has only where looking costs no request."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from .content.store import Fetcher, Source, Target
 from .conversion import Conversion
-from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up, refuse_moves
+from .copy import CopyOptions, CopyPlan, Outcome, Planner, apply_copies, look_up
 from .spec import manifest
 from .spec.descriptor import Descriptor
 from .spec.digest import looks_like_digest
@@ -125,6 +125,8 @@ class CopyTask:
             derived = self._derived(root, {})
             plan = self._planner.plan(derived.content, derived.root, current)
         if not self.wanted.force_tag:
+            from .tagging import refuse_moves
+
             refuse_moves(plan, self.target)
         self._planner.expect(plan)
         item = Item(root, derived, plan, self._attached_to(derived), name)

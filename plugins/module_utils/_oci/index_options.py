@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .artifact_options import created_of, media_type_of
 from .content.store import Source
+from .file_options import created_of, media_type_of
 from .indexes import Addition, IndexBuilder, Removal
 from .pack import CREATED
 from .runtime import strings

@@ -10,9 +10,7 @@ Everything new goes into an Overlay; a copy of the root from there is what write
 from __future__ import annotations
 
 import typing as t
-from types import MappingProxyType
 
-from .base import Base
 from .content import compression as codec
 from .content.overlay import Overlay
 from .given import GivenTar
@@ -25,9 +23,11 @@ from .spec.digest import Digest
 from .spec.errors import InvalidError
 from .whiteout import Whiteouts
 
+if t.TYPE_CHECKING:
+    from .artifact_files import Artifact, File
+    from .base import Base
+
 CREATED = "org.opencontainers.image.created"
-UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1"
-UNKNOWN_CONFIG = "application/vnd.unknown.config.v1+json"
 _CREATED_BY = "lading.oci.oci_layout_build"
 _LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
 
@@ -38,26 +38,6 @@ class Layer(t.NamedTuple):
     source: t.Union[Tree, GivenTar, Whiteouts]
     compression: t.Optional[str] = None
     level: t.Optional[int] = None
-
-
-class File(t.NamedTuple):
-    """One file or folder of an artifact; ``media_type`` None is oras's for files or folders."""
-
-    source: t.Union[str, Tree]
-    title: str
-    media_type: t.Optional[str] = None
-    annotations: t.Mapping[str, str] = MappingProxyType({})
-
-
-class Artifact(t.NamedTuple):
-    """``artifact_type`` may be '' where ``config`` has a type of its own; ``created`` is RFC 3339. ``subject``: what it is attached to."""
-
-    artifact_type: str
-    files: t.Sequence[File] = ()
-    annotations: t.Mapping[str, str] = MappingProxyType({})
-    created: t.Optional[str] = None
-    config: t.Optional[File] = None
-    subject: t.Optional[Descriptor] = None
 
 
 class Packer:

@@ -15,12 +15,9 @@ from .spec.errors import InvalidError, located
 from .stats import Stats, requests_of
 
 if t.TYPE_CHECKING:
-    from .attaching import Attachment
     from .content.archive import Archive
     from .content.layout import Layout
     from .content.store import Source, Target
-    from .copy_task import Item
-    from .removal import Removal
 
 Result = t.Dict[str, t.Any]
 
@@ -32,61 +29,9 @@ def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.
         "digest": plan.root.digest,
         "reference": f"{name}@{plan.root.digest}",
         "media_type": plan.root.media_type,
-        "tags": _tags(plan),
+        "tags": tags_of(plan),
         "stats": {**vars(stats_of(plan, outcome)), "requests": requests_of(src, dst)},
-        "diff": _diff(name, _before(plan), [*_names(plan), *_content(plan)]),
-    }
-
-
-def items_result(
-    items: t.Sequence[Item], pruned: t.Mapping[str, str], outcome: t.Optional[Outcome], name: str, src: Source, dst: Target
-) -> Result:
-    """Of the copies of one task, of one tag or of many; ``pruned``: what is removed at the destination, with the digests."""
-    plans = [plan for item in items for plan in item.plans]
-    before = [line for item in items for line in _before(item.plan)] + [f"{tag}: {digest}" for tag, digest in pruned.items()]
-    after = [line for item in items for line in _after(item)] + [f"{tag}: absent" for tag in pruned]
-    return {
-        "changed": any(plan.changed for plan in plans) or bool(pruned),
-        "tags": {
-            **{tag: names for item in items for tag, names in _tags(item.plan).items()},
-            **{tag: {"before": digest, "after": None} for tag, digest in pruned.items()},
-        },
-        "skipped_layers": list(dict.fromkeys(desc.digest for plan in plans for desc in plan.skipped)),
-        "dropped": list(dict.fromkeys(desc.digest for item in items for desc in item.dropped)),
-        "referrers": [_referrer(attached) for item in items for attached in item.attached],
-        "stats": {**vars(stats_of(plans, outcome)), "requests": requests_of(src, dst)},
-        "diff": _diff(name, before, after),
-    }
-
-
-def root_result(item: Item, name: str) -> Result:
-    """What only the copy of one manifest has."""
-    root = item.plan.root
-    return {
-        "digest": root.digest,
-        "source_digest": item.source_root.digest,
-        "reference": f"{name}@{root.digest}",
-        "media_type": root.media_type,
-    }
-
-
-def item_result(item: Item, outcome: t.Optional[Outcome], name: str) -> Result:
-    """One of many."""
-    return {
-        **root_result(item, name),
-        "tag": item.name,
-        "changed": item.changed,
-        "before": next((desc.digest for desc in item.plan.current.values() if desc), None),
-        "stats": vars(stats_of(item.plans, outcome)),
-    }
-
-
-def _referrer(attached: t.Any) -> Result:
-    return {
-        "digest": attached.referrer.digest,
-        "artifact_type": attached.referrer.artifact_type,
-        "subject": attached.subject.digest,
-        "changed": attached.plan.changed,
+        "diff": diff_of(name, before_of(plan), [*names_of(plan), *content_of(plan)]),
     }
 
 
@@ -102,7 +47,7 @@ def unmade_result(dest: reference.Reference, more: t.Sequence[str], src: Source,
         "media_type": None,
         "tags": {tag: {"before": digest, "after": None} for tag, digest in digests.items()},
         "stats": {**vars(Stats()), "requests": requests_of(src, dst)},
-        "diff": _diff(
+        "diff": diff_of(
             dest.name,
             [f"{tag}: {digest or 'absent'}" for tag, digest in digests.items()],
             [f"{tag}: still to be made" for tag in names],
@@ -123,50 +68,23 @@ def untags_result(current: t.Mapping[str, t.Optional[str]], going: t.Sequence[st
     return {
         "changed": bool(going),
         "tags": {tag: {"before": digest, "after": after[tag]} for tag, digest in current.items()},
-        "diff": _diff(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
+        "diff": diff_of(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
     }
 
 
-def attachment_result(attachment: Attachment, subject: Descriptor, name: str) -> Result:
-    """What a module returns of what it attaches. ``name`` is the destination's."""
-    referrer = attachment.referrer
-    line = f"referrer {referrer.digest} ({referrer.artifact_type}) of {subject.digest}"
-    content = [text for attached in attachment.plans for text in _content(attached.plan)]
-    return {
-        "changed": attachment.changed,
-        "digest": referrer.digest,
-        "reference": f"{name}@{referrer.digest}",
-        "artifact_type": referrer.artifact_type,
-        "diff": _diff(name, [] if attachment.changed else [line], [line, *content]),
-    }
-
-
-def removal_result(removal: Removal, dest: reference.Reference) -> Result:
-    """What a module returns of manifests that go: a tag that named the first of them goes along wherever it is."""
-    named = {dest.tag: removal.gone[0].digest} if dest.tag and removal.gone else {}
-    names = {**named, **removal.names}
-    gone = [f"manifest {desc.digest}" for desc in removal.gone]
-    return {
-        "changed": removal.changed,
-        "deleted": [desc.digest for desc in removal.gone],
-        "tags": {tag: {"before": digest, "after": None} for tag, digest in names.items()},
-        "diff": _diff(dest.name, [*(f"{tag}: {digest}" for tag, digest in names.items()), *gone], [f"{tag}: absent" for tag in names]),
-    }
-
-
-def _tags(plan: CopyPlan) -> Result:
+def tags_of(plan: CopyPlan) -> Result:
     return {tag: {"before": desc.digest if desc else None, "after": plan.root.digest} for tag, desc in plan.current.items()}
 
 
-def _before(plan: CopyPlan) -> t.List[str]:
+def before_of(plan: CopyPlan) -> t.List[str]:
     return [f"{tag}: {desc.digest if desc else 'absent'}" for tag, desc in plan.current.items()]
 
 
-def _names(plan: CopyPlan) -> t.List[str]:
+def names_of(plan: CopyPlan) -> t.List[str]:
     return [f"{tag}: {plan.root.digest}" for tag in plan.current]
 
 
-def _content(plan: CopyPlan) -> t.List[str]:
+def content_of(plan: CopyPlan) -> t.List[str]:
     lines = []
     for desc in plan.missing:
         kind = "manifest" if mediatype.is_manifest(desc.media_type) else "blob"
@@ -175,20 +93,7 @@ def _content(plan: CopyPlan) -> t.List[str]:
     return lines
 
 
-def _after(item: Item) -> t.List[str]:
-    lines = _names(item.plan)
-    if item.plan.changed and item.plan.root.digest != item.source_root.digest:
-        lines.append(f"{item.plan.root.digest} is made of {item.source_root.digest}")
-        lines += [f"without {desc}" for desc in item.dropped]
-    lines += _content(item.plan)
-    for attached in item.attached:
-        if attached.plan.changed:
-            lines += [*_names(attached.plan), *_content(attached.plan)]
-            lines.append(f"referrer {attached.referrer.digest} ({attached.referrer.artifact_type}) of {attached.subject.digest}")
-    return lines
-
-
-def _diff(name: str, before: t.Iterable[str], after: t.Iterable[str]) -> t.Dict[str, str]:
+def diff_of(name: str, before: t.Iterable[str], after: t.Iterable[str]) -> t.Dict[str, str]:
     """Names and content before and after: the same text in check mode and in the run."""
     return {
         "before_header": name,

@@ -12,6 +12,7 @@ from .content.store import Target
 from .copy import CopyPlan, look_up
 from .spec.descriptor import Descriptor
 from .spec.digest import Digest
+from .spec.errors import InvalidError, located
 
 
 def plan_tags(target: Target, root: Descriptor, names: t.Sequence[str]) -> CopyPlan:
@@ -31,3 +32,11 @@ def plan_untag(target: Target, names: t.Sequence[str], only: t.Optional[Digest] 
     current = {name: desc.digest if desc is not None else None for name, desc in look_up(target, names).items()}
     going = [name for name, digest in current.items() if digest is not None and only in (None, digest)]
     return Untagging(current, tuple(going))
+
+
+def refuse_moves(plan: CopyPlan, dst: Target) -> None:
+    """Raises InvalidError when a tag would be moved that names something else."""
+    for tag, desc in plan.current.items():
+        if desc is not None and desc.digest != plan.root.digest:
+            with located(dst.location):
+                raise InvalidError(f"the tag {tag} names {desc.digest} and would be moved to {plan.root.digest} (force_tag=false)")

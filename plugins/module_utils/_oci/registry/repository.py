@@ -18,7 +18,7 @@ from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest, looks_like_digest
 from ..spec.errors import InvalidError, MismatchError, NotFoundError, RegistryError
 from ..spec.reference import RegistryReference, check_tag
-from ..spec.referrers import fallback_tag, index_of, listed_as
+from ..spec.referrers import listed_as
 from . import answers
 from .caller import Caller
 from .client import Call, Client, bytes_payload, swallow
@@ -30,6 +30,7 @@ from .scopes import merge_scopes, repository_scope
 if t.TYPE_CHECKING:
     from .credentials import Credential
     from .lists import Lists
+    from .referrer_tags import ReferrerTags
     from .transport import Response
 
 # What a registry says of a document that is not the one whose digest was named, or is none any more.
@@ -83,44 +84,19 @@ class Repository(Target):
 
     def _referrers(self, subject: Descriptor) -> t.List[Descriptor]:
         """By the Referrers API; from the index under the fallback tag where a registry has none."""
-        found = self._lists().referrers(f"{self._base}/referrers/{subject.digest}", subject.digest)
+        found = self._of_registry(subject)
         if found is None:
-            document = self._fallback_index(subject)
-            found = list(document.manifests) if document is not None else []
+            found = self._referrer_tags().listed(subject.digest) or []
         return list({desc.digest: desc for desc in found}.values())
 
-    def _fallback_index(self, subject: Descriptor) -> t.Optional[manifest.Manifest]:
-        """The index under the fallback tag; None when there is none. Raises InvalidError when the tag names something else."""
-        name = fallback_tag(subject.digest)
-        try:
-            desc = self._resolve_by_get(name, None)
-        except NotFoundError:
-            return None
-        if not mediatype.is_index(desc.media_type):
-            raise InvalidError(f"the tag {name} of {self.reference.name} is not an index of referrers but {desc.media_type}")
-        return manifest.parse(desc, self.fetch_bytes(desc))
+    def _of_registry(self, subject: Descriptor) -> t.Optional[t.List[Descriptor]]:
+        """What the registry itself lists; None where it lists nothing."""
+        return self._lists().referrers(f"{self._base}/referrers/{subject.digest}", subject.digest)
 
-    def _list_referrer(self, desc: Descriptor, document: manifest.Manifest) -> None:
-        """Add a manifest to the index under its subject's fallback tag, where the registry has not done so itself."""
-        subject = t.cast(Descriptor, document.subject)
-        with self._listing:
-            present = self._fallback_index(subject)
-            entries = list(present.manifests) if present is not None else []
-            if any(entry.digest == desc.digest for entry in entries):
-                return
-            content = index_of([*entries, listed_as(desc, document)])
-            self._put_manifest(Descriptor.of(content, mediatype.OCI_INDEX), content, fallback_tag(subject.digest))
+    def _referrer_tags(self) -> ReferrerTags:
+        from .referrer_tags import ReferrerTags
 
-    def _unlist_referrer(self, desc: Descriptor, subject: Descriptor) -> None:
-        """Take a manifest that is gone out of the index under its subject's fallback tag, where the registry has no list of its own."""
-        with self._listing:
-            if self._lists().referrers(f"{self._base}/referrers/{subject.digest}", subject.digest) is not None:
-                return
-            present = self._fallback_index(subject)
-            if present is None or all(entry.digest != desc.digest for entry in present.manifests):
-                return
-            content = index_of([entry for entry in present.manifests if entry.digest != desc.digest])
-            self._put_manifest(Descriptor.of(content, mediatype.OCI_INDEX), content, fallback_tag(subject.digest))
+        return ReferrerTags(self.reference.name, lambda tag: self._resolve_by_get(tag, None), self.fetch_bytes, self._put_manifest)
 
     def _untag(self, references: t.Sequence[str]) -> None:
         for name in map(check_tag, references):
@@ -134,8 +110,9 @@ class Repository(Target):
             except NotFoundError:
                 continue
             self._send_delete(desc.digest, "manifest", "this registry does not delete manifests, or is not set up to")
-            if document.subject is not None:
-                self._unlist_referrer(desc, document.subject)
+            if document.subject is not None and self._of_registry(document.subject) is None:
+                with self._listing:
+                    self._referrer_tags().remove(desc, document.subject.digest)
 
     def _send_delete(self, name: str, kind: str, unsupported: str) -> None:
         scopes = merge_scopes(*self._push_scopes, repository_scope(self.reference.repository, "delete"))
@@ -296,7 +273,8 @@ class Repository(Target):
         if b'"subject"' in content and not listed:
             document = manifest.parse(desc, content)
             if document.subject is not None:
-                self._list_referrer(desc, document)
+                with self._listing:
+                    self._referrer_tags().add(listed_as(desc, document), document.subject.digest)
 
     def _send_manifest(self, desc: Descriptor, content: bytes, name: str) -> bool:
         """True when the registry says that it has listed the manifest with its subject's referrers."""
