@@ -14,10 +14,11 @@ from ansible_collections.lading.oci.plugins.modules import (
     oci_buildx_builder,
     oci_copy,
     oci_layout_build,
+    oci_login,
     oci_pull,
 )
 
-MODULES = [oci_buildx_build, oci_buildx_builder, oci_copy, oci_layout_build, oci_pull]
+MODULES = [oci_buildx_build, oci_buildx_builder, oci_copy, oci_layout_build, oci_login, oci_pull]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
