@@ -14,6 +14,9 @@ import subprocess
 import typing as t
 
 import pytest
+import test_kill
+from ansible_collections.lading.oci.plugins.module_utils._oci.logins import Login, apply_login, plan_login
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.authfile import AuthFile, Credential
 from support import Result, fail, succeed
 
 PEERS = ("oras", "skopeo", "crane")
@@ -139,3 +142,25 @@ def test_a_registry_that_lets_everybody_in(registry: t.Any, tmp_path: pathlib.Pa
     done = succeed("oci_login", {**asked, "auth_file": str(tmp_path / "auth.json")})
     assert done["changed"] and done["verified"] is False and "lets everybody in" in str(done["warnings"])
     assert "needle" not in str(done)
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+def test_kill_9_at_every_point(tmp_path: pathlib.Path, existing: bool) -> None:
+    """The logins of others stay, ours is there or not, and the next run leaves nothing over."""
+    file, me, other = tmp_path / "docker" / "config.json", Credential("me", "new"), Credential("you", "x")
+    login = Login("one.example.com", me, str(file))
+    killed, points = True, 0
+    while killed:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        if existing:
+            apply_login(login._replace(registry="two.example.com", credential=other))
+        points += 1
+        killed = test_kill.run_and_die(lambda: t.cast(None, apply_login(login)), points)
+        if existing:
+            kept = AuthFile.read(str(file))
+            assert kept.entries("two.example.com") == {"two.example.com": other}
+            assert kept.entries("one.example.com") in ({}, {"one.example.com": me})
+        if plan_login(login).changed:
+            apply_login(login)
+        assert os.listdir(file.parent) == ["config.json"] and AuthFile.read(str(file)).entries("one.example.com") == {"one.example.com": me}
+    assert points >= 8, "the calls that change the disk were not seen"

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .content.beneath import NewFile, folder, open_regular, sweep
 from .content.lock import locked_file
@@ -25,8 +25,7 @@ _MAX_LINKS = 40
 _BARE = "without credentials"
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(t.NamedTuple):
     """What is to be: ``credential`` for ``registry``, None for none, in ``auth_file``. ``helper``: in that credential helper instead."""
 
     registry: str
@@ -43,14 +42,15 @@ class Line(t.NamedTuple):
     after: str
 
 
-class LoginPlan(t.NamedTuple):
+@dataclass(frozen=True)
+class LoginPlan:
     """``helper``: who is to have the credentials, '' for the file. ``content``: what the file becomes, None when it stays as it is."""
 
     lines: t.Tuple[Line, ...]
-    content: t.Optional[bytes]
+    content: t.Optional[bytes] = field(repr=False)
     helper: str = ""
     server: str = ""
-    told: t.Optional[HelperAnswer] = None
+    told: t.Optional[HelperAnswer] = field(default=None, repr=False)
     cleared: bool = False
 
     @property
@@ -73,12 +73,9 @@ class _Standing(t.NamedTuple):
 def plan_login(login: Login) -> LoginPlan:
     """What ``apply_login`` would do. Raises InvalidError for a file or helper that is broken, StorageError."""
     path = _followed(login.auth_file)
-    with storage_errors(f"reading {login.auth_file}"):
-        try:
-            with folder(os.path.dirname(path)) as parent:
-                standing = _read(parent, os.path.basename(path), login.auth_file)
-        except NotFoundError:
-            standing = _Standing()
+    standing = _Standing()
+    with storage_errors(f"reading {login.auth_file}"), contextlib.suppress(NotFoundError), folder(os.path.dirname(path)) as parent:
+        standing = _read(parent, os.path.basename(path), login.auth_file)
     return _plan(login, standing)
 
 
@@ -91,10 +88,7 @@ def apply_login(login: Login) -> LoginPlan:
         os.makedirs(parent_path, mode=0o700, exist_ok=True)
         parent = stack.enter_context(folder(parent_path))
         stack.enter_context(locked_file(parent, name, login.auth_file, _LOCK_SECONDS))
-        try:
-            standing = _read(parent, name, login.auth_file)
-        except NotFoundError:
-            standing = _Standing()
+        standing = _read(parent, name, login.auth_file)
         plan = _plan(login, standing)
         # The helper first: the file says where credentials are, so they have to be there.
         if plan.told is not None:
@@ -124,7 +118,10 @@ def _followed(path: str) -> str:
 
 
 def _read(parent: int, name: str, shown: str) -> _Standing:
-    descriptor, status = open_regular(parent, name, shown)
+    try:
+        descriptor, status = open_regular(parent, name, shown)
+    except NotFoundError:
+        return _Standing()
     with open(descriptor, "rb") as file:
         return _Standing(file.read(MAX_SIZE + 1), status)
 
@@ -137,7 +134,7 @@ def _plan(login: Login, standing: _Standing) -> LoginPlan:
     if standing.is_open and (plan.content is not None or (login.credential is not None and not helper)):
         mode = stat.S_IMODE(t.cast(os.stat_result, standing.status).st_mode)
         private = Line("mode", f"{mode:04o}", "0600")
-        plan = plan._replace(content=plan.content or standing.content, lines=(*plan.lines, private))
+        plan = replace(plan, content=plan.content or standing.content, lines=(*plan.lines, private))
     return plan
 
 
