@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import typing as t
 
 from ..spec.errors import InvalidError
 from .authfile import HUB, HUB_KEY, MAX_SIZE, TOKEN_USER, AuthFile, Credential, parse_document
 from .helper import HelperAnswer
 
+_NEVER = re.compile("[\0\ud800-\udfff]")
+_CONTROLS = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 _CREDENTIALS = ("auth", "username", "password", "identitytoken", "registrytoken")
 
 
 def check_credential(credential: Credential) -> None:
-    """Refuse what neither an Authorization header nor a file can carry (RFC 7617). Raises InvalidError, which shows no secret."""
-    for name in ("username", "password", "identity_token"):
-        if not all(" " <= letter != "\x7f" and not "\ud800" <= letter <= "\udfff" for letter in getattr(credential, name)):
+    """Refuse what neither an Authorization header nor a file can carry. Raises InvalidError, which shows no secret."""
+    # A password may have line ends: that of Google's _json_key is a whole JSON file.
+    for name, wrong in (("username", _CONTROLS), ("password", _NEVER), ("identity_token", _CONTROLS)):
+        if wrong.search(getattr(credential, name)):
             raise InvalidError(f"{name} has a character that no login can have (a line end?)")
     if not (credential.password or credential.identity_token):
         raise InvalidError("there are no credentials: username and password, or identity_token, are needed")

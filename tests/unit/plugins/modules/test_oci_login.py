@@ -223,7 +223,8 @@ def test_a_credential_helper(run: Run, task: Result, tmp_path: pathlib.Path, mon
         ({**ME, "registry": "reg.example.com/team"}, "not a registry host"),
         ({**ME, "timeout": 0}, "timeout is 0"),
         ({**ME, "retries": -1}, "retries is -1"),
-        ({"username": "me", "password": "needle one\n"}, "password has a character that no login can have"),
+        ({"username": "me\n", "password": "needle"}, "username has a character that no login can have"),
+        ({"identity_token": "needle\n"}, "identity_token has a character that no login can have"),
         ({"username": "a:b", "password": "needle"}, "username has a colon"),
     ],
 )

@@ -37,7 +37,7 @@ def put(document: t.Any, registry: str = HOST, credential: Credential = ME) -> t
     return json.loads(made.content())
 
 
-@pytest.mark.parametrize("credential", [ME, TOKEN, Credential("me", identity_token="refresh")])
+@pytest.mark.parametrize("credential", [ME, TOKEN, Credential("me", identity_token="refresh"), Credential("_json_key", "{\n}\n")])
 @pytest.mark.parametrize("registry", [HOST, "docker.io"])
 def test_what_is_put_is_found(credential: Credential, registry: str) -> None:
     for document in ({}, {"auths": None}, {"auths": {registry: {}}}):
@@ -134,7 +134,7 @@ def test_a_file_that_nobody_would_read_again_is_not_written() -> None:
         (Credential("", "needle"), "password needs a username"),
         (Credential("a:b", "needle"), "username has a colon"),
         (Credential("<token>", "needle"), "give it as identity_token"),
-        (Credential("me", "needle\n"), "password has a character"),
+        (Credential("me\n", "needle"), "username has a character"),
         (Credential("me", "nee\0dle"), "password has a character"),
         (Credential("me", "needle\ud800"), "password has a character"),
         (Credential("m\x7fe", "needle"), "username has a character"),
@@ -148,7 +148,13 @@ def test_credentials_that_cannot_be_kept(credential: Credential, says: str) -> N
 
 
 def test_credentials_that_can() -> None:
-    for credential in (ME, TOKEN, Credential("me", identity_token="x"), Credential("\U0001f511 x", "a:b c\u00e9")):
+    for credential in (
+        ME,
+        TOKEN,
+        Credential("me", identity_token="x"),
+        Credential("\U0001f511 x", "a:b c\u00e9"),
+        Credential("_json_key", '{\n"a": 1\n}\n'),
+    ):
         check_credential(credential)
 
 
