@@ -28,8 +28,10 @@ def check_credential(credential: Credential) -> None:
             raise InvalidError(f"{name} has a character that no login can have (a line end?)")
     if not (credential.password or credential.identity_token):
         raise InvalidError("there are no credentials: username and password, or identity_token, are needed")
-    if credential.password and (not credential.username or ":" in credential.username):
-        raise InvalidError("username has a colon, which would end it" if credential.username else "password needs a username")
+    if credential.password and not credential.username:
+        raise InvalidError("password needs a username")
+    if ":" in credential.username:
+        raise InvalidError("username has a colon, which would end it")
     if credential.username == TOKEN_USER:
         raise InvalidError(f"the username {TOKEN_USER} stands for an identity token: give it as identity_token")
 

@@ -133,6 +133,7 @@ def test_a_file_that_nobody_would_read_again_is_not_written() -> None:
         (Credential("me"), "no credentials"),
         (Credential("", "needle"), "password needs a username"),
         (Credential("a:b", "needle"), "username has a colon"),
+        (Credential("a:b", identity_token="needle"), "username has a colon"),
         (Credential("<token>", "needle"), "give it as identity_token"),
         (Credential("me\n", "needle"), "username has a character"),
         (Credential("me", "nee\0dle"), "password has a character"),
