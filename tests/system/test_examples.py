@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pathlib
@@ -203,6 +204,32 @@ def test_no_secret_of_a_build_is_in_the_output(dockerfile: str, tmp_path: pathli
     assert (done.returncode != 0) == ("nowhere" in dockerfile), done.stdout
     assert "secret a: a value" in done.stdout or done.returncode != 0
     assert "needle" not in done.stdout + done.stderr
+
+
+def test_the_examples_of_logins(tmp_path: pathlib.Path, secure_registry: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that -vvvv and --diff show; but for the one of Docker Hub, which is not here."""
+    here = {"registry.example.com": secure_registry.host, "/etc/": f"{tmp_path}/etc/", ": deploy": f": {secure_registry.username}"}
+    tasks = [task for task in tasks_of("oci_login", here) if task["lading.oci.oci_login"]["registry"] != "docker.io"]
+    assert len(tasks) == 3
+    monkeypatch.setenv("REGISTRY_PASSWORD", secure_registry.password)
+    reached = {"host": secure_registry.host, "ca_path": str(secure_registry.ca_path)}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "module_defaults": {"group/lading.oci.registry": {"registries": [reached]}},
+        "vars": {"registry_password": "{{ lookup('ansible.builtin.env', 'REGISTRY_PASSWORD') }}"},
+        "tasks": tasks,
+    }
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play], sort_keys=False))
+    done = run_playbook(["-vvvv", "--diff", str(tmp_path / "playbook.yml")])
+    assert done.returncode == 0 and "changed=3" in done.stdout, done.stdout + done.stderr
+    assert f"{secure_registry.username}, the given password" in done.stdout
+    login = f"{secure_registry.username}:{secure_registry.password}".encode()
+    for secret in ("needle", base64.b64encode(login).decode()):
+        assert secret not in done.stdout + done.stderr
+    kept = [pathlib.Path(os.environ["HOME"], ".docker", "config.json"), tmp_path / "etc" / "containers" / "auth.json"]
+    assert [len(json.loads(path.read_text())["auths"]) for path in kept] == [0, 1]
 
 
 def refused(arguments: t.Sequence[str]) -> str:

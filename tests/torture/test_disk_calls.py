@@ -19,6 +19,8 @@ import pytest
 import tally as tallies
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
+from ansible_collections.lading.oci.plugins.module_utils._oci.logins import Login, apply_login, plan_login
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.authfile import AuthFile, Credential
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import OCIError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource, member, tar_gz
@@ -171,6 +173,36 @@ def test_copy(kind: t.Type[Store], name: str, existing: bool, work: Work, tmp_pa
 
     points = work.fail_everywhere(run, broken, incomplete, [str(path), str(path.parent), source.path], report)
     assert points >= 10, "the calls were not seen"
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+def test_login(existing: bool, work: Work, ours: t.Any, report: t.Any) -> None:
+    file, me, other = work.path / "docker" / "config.json", Credential("me", "new"), Credential("you", "x")
+    login = Login("one.example.com", me, str(file))
+    if existing:
+        apply_login(login._replace(registry="two.example.com", credential=other, auth_file=str(work.pristine / "docker" / "config.json")))
+
+    def entries() -> t.List[t.Dict[str, t.Optional[Credential]]]:
+        if not file.exists():
+            return [{}, {}]
+        kept = AuthFile.read(str(file))
+        return [kept.entries(registry) for registry in ("one.example.com", "two.example.com")]
+
+    theirs = {"two.example.com": other} if existing else {}
+    before, after = [{}, theirs], [{"one.example.com": me}, theirs]
+
+    def run() -> None:
+        if plan_login(login).changed:
+            apply_login(login)
+
+    points = work.fail_everywhere(
+        run,
+        lambda: [] if entries() in (before, after) else [f"logins are {entries()}"],
+        lambda: [] if entries() == after else [f"logins are {entries()}"],
+        [str(file)],
+        report,
+    )
+    assert points >= 8, "the calls were not seen"
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])

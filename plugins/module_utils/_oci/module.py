@@ -168,7 +168,7 @@ def open_catalog(module: AnsibleModule, host: str, options: t.Optional[t.Dict[st
 
     with located(f"registry {host}"):
         parsed = reference.parse_host(host)
-        return Catalog(parsed, _options_for(module, parsed, options), module.warn)
+        return Catalog(parsed, options_for(module, parsed, options), module.warn)
 
 
 def open_target(
@@ -206,7 +206,7 @@ def _open_side(
         if isinstance(parsed, reference.RegistryReference):
             from .registry.repository import open_repository  # a task of layouts alone has no use for any of it
 
-            found = _options_for(module, parsed, options)
+            found = options_for(module, parsed, options)
             store = open_repository(parsed, found, module.warn, writing=side == "destination")
         elif options is not None:
             raise InvalidError("registry options are given, but this side is a layout")
@@ -229,7 +229,7 @@ def _readable(parsed: reference.LayoutReference) -> Source:
     return TarSource(store.path, parsed.docker)
 
 
-def _options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
+def options_for(module: AnsibleModule, parsed: reference.RegistryReference, own: t.Optional[t.Dict[str, t.Any]]) -> RegistryOptions:
     """The side's own options, else those of ``registries`` for this host: credentials go only to the host they belong to."""
     from .registry.options import RegistryOptions
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from unittest import mock
 
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry import authfile, helper
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import authfile, authfile_writer, helper
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import RegistryReference
 
 from .common import allowed
@@ -18,6 +18,7 @@ REFERENCES = (
     RegistryReference("docker.io", "library/alpine"),
     RegistryReference("localhost:5000", "a"),
 )
+LOGIN = authfile.Credential("user", "pass:word")
 
 
 def one_input(data: bytes) -> None:
@@ -28,6 +29,8 @@ def one_input(data: bytes) -> None:
                 for reference in REFERENCES:
                     with allowed():
                         _check(file.find(reference))
+                    with allowed():
+                        _log_in(data, what, reference)
     with allowed():
         assert helper._parsed(data, "docker-credential-x").secret
 
@@ -35,6 +38,26 @@ def one_input(data: bytes) -> None:
 def _answer(name: str, _server: str) -> t.Optional[helper.HelperAnswer]:
     """No program is run for a name that a mutation made up."""
     return helper.HelperAnswer("user", "secret") if len(name) % 2 else None
+
+
+def _log_in(data: bytes, what: str, reference: RegistryReference) -> None:
+    """Once put, it is found as such; once removed, it is not, and what others have is as it was."""
+    writer = authfile_writer.AuthFileWriter(data, what)
+    others = _others(data, what, reference)
+    writer.put(reference.registry, LOGIN)
+    content = writer.content()
+    again = authfile_writer.AuthFileWriter(content, what)
+    assert set(again.file.entries(reference.registry).values()) == {LOGIN}
+    assert _others(content, what, reference) == others
+    assert again.remove(reference.registry) and not authfile.AuthFile.parse(again.content(), what).entries(reference.registry)
+    assert _others(again.content(), what, reference) == others
+
+
+def _others(content: bytes, what: str, reference: RegistryReference) -> t.Any:
+    document = authfile.parse_document(content, what)
+    auths = document.pop("auths", None) or {}
+    mine = authfile.AuthFile.parse(content, what).entries(reference.registry)
+    return document, {key: entry for key, entry in auths.items() if key not in mine}
 
 
 def _check(found: t.Optional[authfile.Credential]) -> None:

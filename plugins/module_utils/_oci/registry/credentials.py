@@ -16,7 +16,7 @@ if t.TYPE_CHECKING:
     from ..spec.reference import RegistryReference
     from .options import RegistryOptions
 
-__all__ = ["Credential", "find"]
+__all__ = ["Credential", "default_auth_file", "find", "looked_at_before"]
 
 
 def find(reference: RegistryReference, options: RegistryOptions) -> t.Optional[Credential]:
@@ -33,6 +33,25 @@ def find(reference: RegistryReference, options: RegistryOptions) -> t.Optional[C
         if found is not None:
             return found
     return None
+
+
+def default_auth_file() -> str:
+    """Where a login is kept: the file of REGISTRY_AUTH_FILE, else Docker's, which all tools look at, and which outlives a reboot."""
+    return os.path.abspath(os.environ.get("REGISTRY_AUTH_FILE") or _default_paths(os.environ)[-1])
+
+
+def looked_at_before(path: str, registry: str) -> t.Iterator[str]:
+    """The places that have something for the registry, and whose word counts before that of the default file ``path``.
+
+    Raises InvalidError, StorageError.
+    """
+    from .options import RegistryOptions
+
+    for file in _files(RegistryOptions()):
+        if os.path.abspath(file.what) == path:
+            return
+        if file.helper_for(registry) or any(file.entries(registry).values()):
+            yield file.what
 
 
 def _files(options: RegistryOptions) -> t.Iterator[AuthFile]:

@@ -240,6 +240,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.query = urllib.parse.parse_qs(query)
         if path == "/token":
             return self._token()
+        if path == "/v2/":
+            return self.answer(200, {"Content-Type": "application/json"}, b"{}") if self._let_in("") else None
         match = re.fullmatch(r"/v2/(.+?)/(manifests|blobs|tags)/(.*)", path)
         if match is None:
             return self.failed(404, "NAME_INVALID")
@@ -255,6 +257,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self._blob(rest)
 
     def _let_in(self, repository: str) -> bool:
+        """To the repository; to the registry as a whole any token of its server leads."""
         registry = self.registry
         sent = self.headers.get("Authorization", "")
         action = "pull" if self.command in ("GET", "HEAD") else "push"
@@ -265,10 +268,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return False
         if registry.bearer:
             held = registry.state.tokens.get(sent[len("Bearer ") :])
-            if held is not None and f"repository:{repository}:{action}" in held:
+            if held is not None and (not repository or f"repository:{repository}:{action}" in held):
                 return True
             scope = f"repository:{repository}:{'pull' if action == 'pull' else 'pull,push'}"
-            wanted = f',scope="{scope}"' if registry.scope_in_challenge else ""
+            wanted = f',scope="{scope}"' if registry.scope_in_challenge and repository else ""
             problem = ',error="insufficient_scope"' if held is not None else ""
             self.failed(401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{registry.bearer}",service="fake"{wanted}{problem}'})
             return False

@@ -149,6 +149,8 @@ class TestEntries:
             ({"username": "u", "password": "p"}, Credential("u", "p")),
             ({"auth": base64.b64encode(b"u:p\0\0").decode()}, Credential("u", "p")),
             ({"identitytoken": "t"}, Credential(identity_token="t")),
+            ({**entry("<token>", ""), "identitytoken": "t"}, Credential(identity_token="t")),
+            ({**entry("u", ""), "identitytoken": "t"}, Credential("u", "", "t")),
             ({"registrytoken": "t"}, Credential(registry_token="t")),
             ({}, None),
         ],
@@ -177,6 +179,15 @@ class TestEntries:
         with pytest.raises(InvalidError, match="config.json") as caught:
             look()
         assert "needle" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["config.json", "auth.json"])
+    def test_a_fifo_is_not_waited_for(self, tmp_path: pathlib.Path, name: str) -> None:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InvalidError, match=f"{name} is not a regular file"):
+            look(auth_file=str(tmp_path / name))
+
+    def test_no_file_at_all(self) -> None:
+        assert look(auth_file="/dev/null") is None
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_a_file_has_a_mebibyte(self, home: pathlib.Path, more: int) -> None:
