@@ -284,14 +284,15 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.inspection import 
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     at_least,
     failing,
-    open_catalog,
     open_image,
+    options_for,
     registries_argument_spec,
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry.catalog import Catalog
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, located
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference, RegistryReference
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference, RegistryReference, parse_host
 from ansible_collections.lading.oci.plugins.module_utils._oci.tag_selection import parse_filter
 
 Opened = t.Tuple[str, Reference, Source]
@@ -323,11 +324,18 @@ def facts_of(opened: Opened, asked: Asked) -> t.Dict[str, t.Any]:
     return {"src": text, **inspect(source, parsed.name, parsed.target, asked)}
 
 
+def open_catalog(module: AnsibleModule, host: str) -> Catalog:
+    """The repositories of a registry."""
+    with located(f"registry {host}"):
+        parsed = parse_host(host)
+        return Catalog(parsed, options_for(module, parsed, module.params["src_registry"]), module.warn)
+
+
 def run(module: AnsibleModule) -> None:
     params = module.params
     asked = asked_of(params)
     opened = [(text, *open_image(module, text, params["src_registry"])) for text in params["src"]]
-    catalogs = {host: open_catalog(module, host, params["src_registry"]) for host in params["catalog"]}
+    catalogs = {host: open_catalog(module, host) for host in params["catalog"]}
     with ThreadPoolExecutor(max_workers=params["concurrency"]) as pool:
         images = list(pool.map(lambda one: facts_of(one, asked), opened))
         listed = dict(zip(catalogs, pool.map(lambda catalog: catalog.repositories(), catalogs.values())))

@@ -26,7 +26,6 @@ if t.TYPE_CHECKING:
     from .content.archive import Archive
     from .content.layout import Layout
     from .content.store import Source, Target
-    from .registry.catalog import Catalog
     from .registry.options import RegistryOptions
 
 ARCHIVE_SUFFIX = ".tar"
@@ -160,15 +159,6 @@ def open_image(module: AnsibleModule, text: str, options: t.Optional[t.Dict[str,
     with located(f"image {text}"):
         in_registry = isinstance(reference.parse(text), reference.RegistryReference)
     return _open_side(module, "image", text, None, options if in_registry else None)
-
-
-def open_catalog(module: AnsibleModule, host: str, options: t.Optional[t.Dict[str, t.Any]]) -> Catalog:
-    """The repositories of a registry."""
-    from .registry.catalog import Catalog
-
-    with located(f"registry {host}"):
-        parsed = reference.parse_host(host)
-        return Catalog(parsed, options_for(module, parsed, options), module.warn)
 
 
 def open_target(
