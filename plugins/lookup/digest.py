@@ -29,7 +29,7 @@ options:
       - Of an index the digest of the image for this platform, as V(linux/arm64). Without it the digest of the index itself, which is
         what a tag of a multi-platform image is best pinned to.
       - V(host) is Linux on the processor of the controller.
-      - It costs two more requests at most for each level of indexes. An image for another platform is an error.
+      - The index is read for it, and of what is no index the configuration. An image for another platform is an error.
     type: str
   default:
     description:

@@ -11,6 +11,7 @@ import itertools
 import typing as t
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.collections import is_sequence
@@ -40,10 +41,11 @@ Params = t.Dict[str, t.Any]
 display = Display()
 
 
-class _Asker(t.NamedTuple):
+@dataclass(frozen=True)
+class _Asker:
     """As much of an AnsibleModule as it takes to open what a reference names."""
 
-    params: Params
+    params: Params = field(repr=False)
     warn: t.Callable[[str], None]
 
 
