@@ -42,7 +42,7 @@ EXAMPLES = r"""
 - name: Whatever the tag names now is what every host gets
   lading.oci.oci_copy:
     src: "{{ image | lading.oci.oci_pin(lookup('lading.oci.digest', image)) }}"
-    dest: oci:/srv/images/pinned:v1
+    dest: oci:/srv/images/app:deployed
   vars:
     image: registry.example.com/team/app:1.4
 
