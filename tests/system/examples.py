@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import getpass
 import grp
 import importlib
@@ -97,6 +98,20 @@ def adapted(text: str, here: t.Mapping[str, str]) -> Tasks:
 def tasks_of(module: str, here: t.Mapping[str, str]) -> Tasks:
     """The module's EXAMPLES."""
     return adapted(importlib.import_module(f"{MODULES}.{module}").EXAMPLES, here)
+
+
+PLUGINS = [
+    (path.parent.name, path.stem) for kind in ("lookup", "filter", "test") for path in sorted((ROOT / "plugins" / kind).glob("*.py"))
+]
+
+
+def plugins_tasks(kind: str, name: str, here: t.Mapping[str, str]) -> Tasks:
+    """The EXAMPLES of a lookup, filter or test, which is read and not imported: in a process with Ansible's controller modules warn
+    otherwise than on a host."""
+    for node in ast.parse((ROOT / "plugins" / kind / f"{name}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "EXAMPLES":
+            return adapted(ast.literal_eval(node.value), here)
+    raise AssertionError(f"the {kind} {name} has no EXAMPLES")
 
 
 def readme_tasks(here: t.Mapping[str, str]) -> Tasks:

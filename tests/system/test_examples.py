@@ -11,14 +11,25 @@ import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 import typing as t
 
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from examples import ROOT, Tasks, adapted, builders_tasks, make_context, make_toolbox, pushed_by_oras, readme_tasks, tasks_of
+from ansible_runs import run_playbook
+from examples import (
+    PLUGINS,
+    ROOT,
+    Tasks,
+    adapted,
+    builders_tasks,
+    make_context,
+    make_toolbox,
+    plugins_tasks,
+    pushed_by_oras,
+    readme_tasks,
+    tasks_of,
+)
 from oras_artifacts import Oras, push_chart
 from support import succeed
 
@@ -28,6 +39,7 @@ def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
     for task in tasks:
         for block in (task, *task.get("block", [])):
             block.get("module_defaults", {}).pop("group/lading.oci.registry", None)
+            block.get("vars", {}).pop("lading_oci_registries", None)
     play = {
         "hosts": "localhost",
         "tasks": tasks,
@@ -37,8 +49,10 @@ def run_twice(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> None:
 
 
 def run_play_twice(play: t.Dict[str, t.Any], folder: pathlib.Path, registry: t.Any, changes: bool = True) -> None:
-    defaults = {"group/lading.oci.registry": {"registries": [{"host": registry.host, "plain_http": True}]}}
+    registries = [{"host": registry.host, "plain_http": True}]
+    defaults = {"group/lading.oci.registry": {"registries": registries}}
     play = {"connection": "local", "gather_facts": False, **play, "module_defaults": defaults}
+    play["vars"] = {**play.get("vars", {}), "lading_oci_registries": registries}
     playbook = folder / "playbook.yml"
     playbook.write_text(yaml.safe_dump([play], sort_keys=False))
     expect_counts(["--diff", str(playbook)], changes)
@@ -50,13 +64,6 @@ def expect_counts(arguments: t.Sequence[str], changes: bool = True) -> None:
         done = run_playbook(arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
-
-
-def run_playbook(arguments: t.Sequence[str]) -> subprocess.CompletedProcess[str]:
-    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
-    collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run([str(program), *arguments], capture_output=True, text=True, env=environment, check=False, timeout=300)
 
 
 def test_the_modules_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
@@ -100,6 +107,16 @@ def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t
     assert len(tasks) >= 3
     play = {"hosts": "localhost", "vars": variables, "tasks": tasks}
     run_play_twice(play, folder, registry, changes=module != "oci_info")
+
+
+def test_the_plugins_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    """Of the lookups, filters and tests."""
+    folder, here = place
+    (folder / "srv" / "app").mkdir()
+    tasks = [task for kind, name in PLUGINS for task in plugins_tasks(kind, name, here)]
+    assert len(tasks) >= 18
+    run_twice(tasks, folder, registry)
+    assert re.search(r"image: \S+/team/app@sha256:[0-9a-f]{64}$", (folder / "srv" / "app" / "compose.yml").read_text(), re.MULTILINE)
 
 
 def test_the_readmes_tasks(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:

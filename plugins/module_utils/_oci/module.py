@@ -154,11 +154,18 @@ def open_base(
     return _open_side(module, "base", text, ref, options)
 
 
-def open_image(module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]]) -> t.Tuple[reference.Reference, Source]:
-    """What ``text`` names, to be told of. One of many: registry options are for those of them that are in a registry."""
+def open_image(
+    module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]], folder: str = ""
+) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to be told of. One of many: registry options are for those of them that are in a registry.
+
+    ``folder``: where the relative paths of layouts start, in place of the working directory.
+    """
     with located(f"image {text}"):
-        in_registry = isinstance(reference.parse(text), reference.RegistryReference)
-    return _open_side(module, "image", text, None, options if in_registry else None)
+        parsed = reference.parse(text)
+        if isinstance(parsed, reference.RegistryReference):
+            return parsed, _open(module, "image", parsed, options)
+        return parsed, _open(module, "image", parsed._replace(path=os.path.join(folder, os.path.expanduser(parsed.path))), None)
 
 
 def open_target(
@@ -192,22 +199,26 @@ def _open_side(
     """The reference and its store, which names the side in its errors; of a destination a Target."""
     with located(f"{side} {text}"):
         parsed = reference.parse(text, ref)
-        store: Source
-        if isinstance(parsed, reference.RegistryReference):
-            from .registry.repository import open_repository  # a task of layouts alone has no use for any of it
+        return parsed, _open(module, side, parsed, options)
 
-            found = options_for(module, parsed, options)
-            store = open_repository(parsed, found, module.warn, writing=side == "destination")
-        elif options is not None:
-            raise InvalidError("registry options are given, but this side is a layout")
-        elif side != "destination":
-            store = _readable(parsed)
-        elif parsed.docker:
-            raise InvalidError("docker-archive: is for sources; docker load reads a layout tar too, which is written oci-archive:PATH:NAME")
-        else:
-            store = open_layout(parsed.path, parsed.archive)
-        store.location = f"{side} {parsed}"
-        return parsed, store
+
+def _open(module: AnsibleModule, side: str, parsed: reference.Reference, options: t.Optional[t.Dict[str, t.Any]]) -> Source:
+    store: Source
+    if isinstance(parsed, reference.RegistryReference):
+        from .registry.repository import open_repository  # a task of layouts alone has no use for any of it
+
+        found = options_for(module, parsed, options)
+        store = open_repository(parsed, found, module.warn, writing=side == "destination")
+    elif options is not None:
+        raise InvalidError("registry options are given, but this side is a layout")
+    elif side != "destination":
+        store = _readable(parsed)
+    elif parsed.docker:
+        raise InvalidError("docker-archive: is for sources; docker load reads a layout tar too, which is written oci-archive:PATH:NAME")
+    else:
+        store = open_layout(parsed.path, parsed.archive)
+    store.location = f"{side} {parsed}"
+    return store
 
 
 def _readable(parsed: reference.LayoutReference) -> Source:

@@ -9,6 +9,7 @@ What a run that finds everything in place does not need is imported where it is 
 
 from __future__ import annotations
 
+import os
 import threading
 import typing as t
 
@@ -349,8 +350,14 @@ class _Pool:
             self._clients.append(Client(host, options, warn))
             return self._clients[-1]
 
+    def forget(self) -> None:
+        """In a process that was forked: the one before it goes on with the same connections."""
+        self._lock, self._clients = threading.Lock(), []
+
 
 _POOL = _Pool()
+# Ansible's workers are forked from the process that evaluates what a play says.
+os.register_at_fork(after_in_child=_POOL.forget)
 
 
 def open_repository(

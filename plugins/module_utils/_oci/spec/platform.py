@@ -19,11 +19,20 @@ _OS = {"macos": "darwin"}
 # architecture as people and kernels write it -> (GOARCH, default variant)
 _ARCHITECTURES = {
     "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
     "aarch64": ("arm64", ""),
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
+    "armv5tel": ("arm", "v5"),
+    "armv6l": ("arm", "v6"),
+    "armv7l": ("arm", "v7"),
+    "armv8l": ("arm", "v8"),
+    "loongarch64": ("loong64", ""),
+    "ppc64el": ("ppc64le", ""),
 }
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import typing as t
 
@@ -393,6 +394,35 @@ def test_repositories_of_one_registry_share_their_connections(registry: fake.Fak
     assert one.mountable(LAYER, same)
     assert not one.mountable(LAYER, other)
     assert not registry.seen
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("stored")
+def test_a_forked_process_has_connections_of_its_own(registry: fake.FakeRegistry) -> None:
+    """Two processes on one connection would get each other's answers."""
+    ports: t.List[int] = []
+
+    def noted(handler: t.Any) -> None:
+        ports.append(handler.client_address[1])
+        handler.respond()
+
+    registry.fault("HEAD", "/manifests/", noted, times=3)
+
+    def resolve() -> None:
+        options = RegistryOptions(plain_http=True, auth_file="/dev/null")
+        open_repository(RegistryReference(registry.host, "team/app"), options, str).resolve("v1")
+
+    resolve()
+    child = os.fork()
+    if not child:
+        try:
+            resolve()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    resolve()
+    assert ports[0] == ports[2] != ports[1]
 
 
 def test_threads_push_and_read_at_once(registry: fake.FakeRegistry, harness: fake.Harness) -> None:

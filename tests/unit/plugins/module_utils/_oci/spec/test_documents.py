@@ -293,6 +293,13 @@ class TestGraph:
         ("linux/amd64/v1", "linux/amd64"),
         ("linux/amd64/v3", "linux/amd64/v3"),
         ("linux/i386", "linux/386"),
+        ("linux/i686", "linux/386"),
+        ("linux/armv5tel", "linux/arm/v5"),
+        ("linux/armv6l", "linux/arm/v6"),
+        ("linux/armv7l", "linux/arm/v7"),
+        ("linux/armv8l", "linux/arm/v8"),
+        ("linux/loongarch64", "linux/loong64"),
+        ("linux/ppc64el", "linux/ppc64le"),
     ],
 )
 def test_platforms(text: str, expected: str) -> None:

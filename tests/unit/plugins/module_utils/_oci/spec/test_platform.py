@@ -99,3 +99,12 @@ def test_both_families(oci: str, docker: str) -> None:
     assert mediatype.converted(docker, docker=False) == mediatype.converted(oci, docker=False) == oci
     layer = mediatype.parse_layer(oci)
     assert layer is None or str(layer) == oci
+
+
+@pytest.mark.parametrize(
+    "machine, image",
+    [("x86_64", "linux/amd64"), ("aarch64", "linux/arm64"), ("armv7l", "linux/arm/v7"), ("armv6l", "linux/arm/v6"), ("i686", "linux/386")],
+)
+def test_the_host_is_named_as_images_are(machine: str, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert best([entry("linux/s390x"), entry(image)], Platform.of_host()) == entry(image)
