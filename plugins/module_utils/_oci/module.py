@@ -156,10 +156,22 @@ def open_base(
 
 
 def open_image(module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]]) -> t.Tuple[reference.Reference, Source]:
-    """What ``text`` names, to be told of. One of many: registry options are for those of them that are in a registry."""
-    with located(f"image {text}"):
+    """What ``text`` names, to be told of."""
+    return _open_one_of_many(module, "image", text, options)
+
+
+def open_repair(module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]]) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to repair a layout from."""
+    return _open_one_of_many(module, "repair source", text, options)
+
+
+def _open_one_of_many(
+    module: AnsibleModule, side: str, text: str, options: t.Optional[t.Dict[str, t.Any]]
+) -> t.Tuple[reference.Reference, Source]:
+    """The registry options are for those of the many that are in a registry."""
+    with located(f"{side} {text}"):
         in_registry = isinstance(reference.parse(text), reference.RegistryReference)
-    return _open_side(module, "image", text, None, options if in_registry else None)
+    return _open_side(module, side, text, None, options if in_registry else None)
 
 
 def open_catalog(module: AnsibleModule, host: str, options: t.Optional[t.Dict[str, t.Any]]) -> Catalog:

@@ -34,7 +34,7 @@ def copy_result(plan: CopyPlan, outcome: t.Optional[Outcome], name: str, src: t.
         "media_type": plan.root.media_type,
         "tags": _tags(plan),
         "stats": {**vars(stats_of(plan, outcome)), "requests": requests_of(src, dst)},
-        "diff": _diff(name, _before(plan), [*_names(plan), *_content(plan)]),
+        "diff": diff_of(name, _before(plan), [*_names(plan), *_content(plan)]),
     }
 
 
@@ -55,7 +55,7 @@ def items_result(
         "dropped": list(dict.fromkeys(desc.digest for item in items for desc in item.dropped)),
         "referrers": [_referrer(attached) for item in items for attached in item.attached],
         "stats": {**vars(stats_of(plans, outcome)), "requests": requests_of(src, dst)},
-        "diff": _diff(name, before, after),
+        "diff": diff_of(name, before, after),
     }
 
 
@@ -102,7 +102,7 @@ def unmade_result(dest: reference.Reference, more: t.Sequence[str], src: Source,
         "media_type": None,
         "tags": {tag: {"before": digest, "after": None} for tag, digest in digests.items()},
         "stats": {**vars(Stats()), "requests": requests_of(src, dst)},
-        "diff": _diff(
+        "diff": diff_of(
             dest.name,
             [f"{tag}: {digest or 'absent'}" for tag, digest in digests.items()],
             [f"{tag}: still to be made" for tag in names],
@@ -123,7 +123,7 @@ def untags_result(current: t.Mapping[str, t.Optional[str]], going: t.Sequence[st
     return {
         "changed": bool(going),
         "tags": {tag: {"before": digest, "after": after[tag]} for tag, digest in current.items()},
-        "diff": _diff(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
+        "diff": diff_of(name, *([f"{tag}: {digest or 'absent'}" for tag, digest in state.items()] for state in (current, after))),
     }
 
 
@@ -137,7 +137,7 @@ def attachment_result(attachment: Attachment, subject: Descriptor, name: str) ->
         "digest": referrer.digest,
         "reference": f"{name}@{referrer.digest}",
         "artifact_type": referrer.artifact_type,
-        "diff": _diff(name, [] if attachment.changed else [line], [line, *content]),
+        "diff": diff_of(name, [] if attachment.changed else [line], [line, *content]),
     }
 
 
@@ -150,7 +150,7 @@ def removal_result(removal: Removal, dest: reference.Reference) -> Result:
         "changed": removal.changed,
         "deleted": [desc.digest for desc in removal.gone],
         "tags": {tag: {"before": digest, "after": None} for tag, digest in names.items()},
-        "diff": _diff(dest.name, [*(f"{tag}: {digest}" for tag, digest in names.items()), *gone], [f"{tag}: absent" for tag in names]),
+        "diff": diff_of(dest.name, [*(f"{tag}: {digest}" for tag, digest in names.items()), *gone], [f"{tag}: absent" for tag in names]),
     }
 
 
@@ -188,7 +188,7 @@ def _after(item: Item) -> t.List[str]:
     return lines
 
 
-def _diff(name: str, before: t.Iterable[str], after: t.Iterable[str]) -> t.Dict[str, str]:
+def diff_of(name: str, before: t.Iterable[str], after: t.Iterable[str]) -> t.Dict[str, str]:
     """Names and content before and after: the same text in check mode and in the run."""
     return {
         "before_header": name,
