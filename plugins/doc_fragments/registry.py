@@ -8,9 +8,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``registries`` for every module of the action group; ``src``, ``base`` and what belongs to them; ``dest_registry``."""
+    """``registries`` for every module of the action group; ``src``, ``base``, ``repair_from`` and their options; ``dest_registry``."""
 
-    # Five times the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
+    # Again and again the same options: ansible-test reads nothing but literal strings here, and checks each against its argument spec.
     DOCUMENTATION = r"""
 options:
   registries:
@@ -248,6 +248,89 @@ options:
       client_key:
         description:
           - The key of O(src_registry.client_cert) (PEM).
+        type: path
+      validate_certs:
+        description:
+          - Whether the registry's TLS certificate is verified. Only ever set this to V(false) for a test.
+        type: bool
+        default: true
+      plain_http:
+        description:
+          - Use HTTP without TLS. Never done unless asked for, not even for C(localhost).
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Seconds to wait for a connection, and for the next bytes of an answer.
+          - The header of an answer has to come in this time, too. Its body has to come with 1 KiB a second at least, and of an
+            upload 64 KiB have to be taken, as measured over this time.
+          - A try of a request that hangs ends after this time. One that trickles ends after six times it at most.
+        type: int
+        default: 30
+      retries:
+        description:
+          - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+          - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
+            when it is of up to 120 seconds, and is an error when it is longer.
+          - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
+        type: int
+        default: 5
+"""
+
+    REPAIR = r"""
+options:
+  repair_from:
+    description:
+      - Repositories and other layouts from which blobs are fetched that are damaged or missing, as V(HOST[:PORT]/REPOSITORY),
+        V(oci:PATH), V(oci-archive:PATH) or V(docker-archive:PATH). They are asked in this order.
+      - Content is asked for by its digest, and verified. A tag or digest in a reference means nothing.
+      - Damage that leaves the size as it was is only found with O(verify).
+      - Only what the refs of the layout reach is repaired. Everything else stays as it is.
+    type: list
+    elements: str
+    default: []
+  repair_registry:
+    description:
+      - How the registry of O(repair_from) is reached, the same for all of them. Use O(registries) for several registries.
+    type: dict
+    suboptions:
+      username:
+        description:
+          - The user name for the registry. Needs O(repair_registry.password).
+        type: str
+      password:
+        description:
+          - The password or access token for the registry. Needs O(repair_registry.username).
+          - Without credentials in the task they are looked up in O(repair_registry.auth_file), else in the files of the containers tools
+            (C(auth.json)) and of Docker (C(config.json)), with their credential helpers. Without any the access is anonymous.
+        type: str
+      identity_token:
+        description:
+          - A refresh token for the registry's token server, in place of O(repair_registry.password).
+        type: str
+      auth_file:
+        description:
+          - A Docker C(config.json) or a containers C(auth.json) to take the credentials from, and from nowhere else.
+        type: path
+      auth_hosts:
+        description:
+          - Hosts (with C(:port) unless it is the default) of token servers that may be given this registry's credentials.
+          - The registry's own origin and the known token servers of public registries need not be listed.
+        type: list
+        elements: str
+        default: []
+      ca_path:
+        description:
+          - A file or folder with CA certificates that are trusted for this registry beside the system's.
+          - The folders C(certs.d/HOST:PORT) of Docker and of the containers tools are read as well.
+        type: path
+      client_cert:
+        description:
+          - A client certificate (PEM). Needs O(repair_registry.client_key).
+        type: path
+      client_key:
+        description:
+          - The key of O(repair_registry.client_cert) (PEM).
         type: path
       validate_certs:
         description:

@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from examples import Tasks, builders_tasks, make_context, pushed_by_oras, readme_tasks, tasks_of
+from examples import Tasks, builders_tasks, make_context, make_toolbox, pushed_by_oras, readme_tasks, tasks_of
 from oras_artifacts import Oras, push_chart
 from support import Result, succeed, tree_state
 
@@ -54,7 +54,7 @@ def check_run_again(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> int:
     count = 0
     for name, module, arguments in flat(tasks):
         given = {"registries": [{"host": registry.host, "plain_http": True}], **arguments}
-        if module == "oci_buildx_builder":
+        if module in ("oci_buildx_builder", "oci_layout_prune"):
             given = arguments
         before = states(folder, registry)
         checked = succeed(module, given, check=True)
@@ -70,6 +70,12 @@ def check_run_again(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> int:
 def test_builds_and_copies(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
     assert check_run_again([*tasks_of("oci_layout_build", here), *tasks_of("oci_copy", here)], folder, registry) >= 20
+
+
+def test_layouts(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+    folder, here = place
+    make_toolbox(folder, here)
+    assert check_run_again([*tasks_of("oci_layout_info", here), *tasks_of("oci_layout_prune", here)], folder, registry) == 6
 
 
 def test_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:

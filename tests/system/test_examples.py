@@ -96,7 +96,10 @@ def test_the_examples_of_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
     assert b"mychart" in (folder / "opt/tool/config.json").read_bytes()
 
 
-@pytest.mark.parametrize("module", ["oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info", "oci_verify"])
+TOOLBOX = ("oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info", "oci_verify", "oci_layout_info", "oci_layout_prune")
+
+
+@pytest.mark.parametrize("module", TOOLBOX)
 def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
     folder, here = place
     # A return value is called pinned, too.
@@ -106,7 +109,7 @@ def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t
     tasks = tasks_of(module, here)
     assert len(tasks) >= 3
     play = {"hosts": "localhost", "vars": variables, "tasks": tasks}
-    run_play_twice(play, folder, registry, changes=module != "oci_info")
+    run_play_twice(play, folder, registry, changes=not module.endswith("_info"))
 
 
 def test_the_plugins_examples(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import typing as t
 
 import pytest
 import tally as tallies
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.layouts import as_tar
 from support import start_module, tree_state
 
 # A sitecustomize of the module's process: it writes down what the process does to files, and with which descriptors.
@@ -45,6 +47,8 @@ def _hook(event, args):
 sys.addaudithook(_hook)
 """
 Record = t.List[t.List[t.Any]]
+# What the kernel calls a file that has no name: whatever is in it, nobody finds it after a power loss.
+NAMELESS = " (deleted)"
 
 
 @pytest.fixture(name="recorded")
@@ -91,7 +95,7 @@ def out_of_order(record: Record, root: pathlib.Path, durable: bool = True) -> t.
     unsynced: t.Dict[str, str] = {}
     synced_whole = False
     for name, *words in record:
-        if name in ("write", "pwrite") and words[0].startswith(str(root)):
+        if name in ("write", "pwrite") and words[0].startswith(str(root)) and not words[0].endswith(NAMELESS):
             dirty.add(words[0])
             if not os.path.basename(words[0]).startswith(".lading-"):
                 problems.append(f"written in place: {words[0]}")
@@ -176,6 +180,7 @@ def test_the_judge_sees_what_is_wrong(tmp_path: pathlib.Path) -> None:
     assert out_of_order(good, tmp_path) == []
     assert out_of_order([good[0], *good[2:]], tmp_path) and out_of_order(good[:3], tmp_path)
     assert out_of_order([["write", blob], *good], tmp_path)
+    assert out_of_order([["pwrite", f"{tmp_path}/#1{NAMELESS}"], *good], tmp_path) == []
     whole = [["write", temp], ["syncfs", ""], ["rename", temp, blob], ["syncfs", ""]]
     assert out_of_order(whole, tmp_path) == []
     assert out_of_order([whole[0], *whole[2:]], tmp_path) and out_of_order(whole[:3], tmp_path)
@@ -183,7 +188,50 @@ def test_the_judge_sees_what_is_wrong(tmp_path: pathlib.Path) -> None:
     assert out_of_order([*good[:3], *index], tmp_path)
 
 
-CHECKED = ("build", "build-tar", "build-image", "copy", "copy-tar", "prune", "pull", "pull-prune", "rootfs")
+@pytest.mark.parametrize("dest", ["layout", "layout.tar"])
+def test_a_repair(dest: str, recorded: t.Any, content: pathlib.Path, tmp_path: pathlib.Path, ours: t.Any, report: t.Any) -> None:
+    root = tmp_path / "dest"
+    root.mkdir()
+    recorded("oci_layout_build", build(tmp_path / "source", content))
+    lose_a_blob(tmp_path / "source", root / "layout")
+    if dest.endswith(".tar"):
+        as_tar(root / "layout")
+    record = recorded("oci_layout_info", {"path": str(root / dest), "repair_from": [f"oci:{tmp_path}/source"]})
+    assert renames(record, root) == 1
+    report(tallies.DISK, out_of_order(record, root))
+
+
+def test_a_removal(recorded: t.Any, content: pathlib.Path, tmp_path: pathlib.Path, ours: t.Any, report: t.Any) -> None:
+    """index.json and its folder are synced before the first blob goes, and the folders of the blobs after the last."""
+    source = tmp_path / "source"
+    recorded("oci_layout_build", build(source, content))
+    recorded("oci_layout_build", build(source, content, "old", 3))
+    recorded("oci_attach", {"dest": f"oci:{source}:old", "artifact_type": "a/c", "files": [{"src": f"{content}/f4"}]})
+    recorded("oci_tag", {"dest": f"oci:{source}:old", "state": "absent"})
+    record = recorded("oci_layout_prune", {"path": str(source), "keep_younger": 0, "keep_untagged": False})
+    named = [number for number, (name, *words) in enumerate(record) if name == "rename" and words[1] == f"{source}/index.json"]
+    removed = [
+        number for number, (name, *words) in enumerate(record) if name == "changed" and words[0] == "os.remove" and len(words[1][0]) == 64
+    ]
+    synced = {
+        folder: [number for number, words in enumerate(record) if words == ["fsync", folder]]
+        for folder in (f"{source}", f"{source}/blobs/sha256")
+    }
+    assert len(named) == 1 and len(removed) == 2, record
+    problems = [] if any(named[0] < number < removed[0] for number in synced[f"{source}"]) else ["blobs went before index.json was synced"]
+    problems += [] if any(number > removed[-1] for number in synced[f"{source}/blobs/sha256"]) else ["the folder was not synced after"]
+    report(tallies.DISK, problems)
+
+
+def lose_a_blob(source: pathlib.Path, dest: pathlib.Path) -> None:
+    """Copy the layout, all but its largest blob."""
+    shutil.copytree(source, dest)
+    max((dest / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size).unlink()
+
+
+CHECKED = (
+    "build", "build-tar", "build-image", "copy", "copy-tar", "prune", "pull", "pull-prune", "rootfs", "layout-prune", "layout-repair"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CHECKED)
@@ -206,9 +254,15 @@ def test_check_mode_opens_nothing_for_writing(
         "pull": ("oci_pull", {"src": src, "dest": dest}),
         "pull-prune": ("oci_pull", {"src": f"oci:{source}:old", "dest": dest, "prune": True}),
         "rootfs": ("oci_pull", {"src": f"oci:{source}:image", "dest": dest, "unpack": "rootfs"}),
+        "layout-prune": ("oci_layout_prune", {"path": str(source), "keep_younger": 0}),
+        "layout-repair": ("oci_layout_info", {"path": dest, "verify": True, "repair_from": [f"oci:{source}"]}),
     }[kind]
     if kind == "prune":
         recorded("oci_copy", {"src": src, "dest": f"oci:{dest}:gone"})
+    if kind == "layout-prune":
+        recorded("oci_tag", {"dest": f"oci:{source}:old", "state": "absent"})
+    if kind == "layout-repair":
+        lose_a_blob(source, tmp_path / "dest")
     if kind == "pull-prune":
         recorded("oci_pull", {**options, "src": src})
     before = {path: state for path, state in tree_state(tmp_path).items() if path not in ("record",)}

@@ -190,6 +190,7 @@ class _Walk:
         self._root = root
         self._named = named
         self._pruned: t.Set[Digest] = set()
+        self._absent: t.Set[Digest] = set()
         self._vouched: t.Set[Digest] = set()
         self._manifests: t.Dict[Digest, bytes] = {}
         nodes = post_order(root, self._children)
@@ -211,7 +212,7 @@ class _Walk:
             if not planner.looks_below:
                 return ()
         elif self._left_alone(desc):
-            self._pruned.add(desc.digest)
+            self._absent.add(desc.digest)
             return ()
         holder = planner.dst if stored else self._src
         content = holder.fetch_bytes(desc)
@@ -229,7 +230,8 @@ class _Walk:
     def plan(self, current: t.Mapping[str, t.Optional[Descriptor]]) -> CopyPlan:
         blobs = [desc for desc in self._order if not mediatype.is_manifest(desc.media_type)]
         stored = self._planner.stored(blobs, self._vouched) | self._pruned
-        missing = tuple(desc for desc in self._order if desc.digest not in stored and not self._left_alone(desc))
+        settled = stored | self._absent
+        missing = tuple(desc for desc in self._order if desc.digest not in settled and not self._left_alone(desc))
         # A root that is stored still has to be named, and a registry is told a name by the root's bytes.
         if not missing and self._root.digest not in self._manifests and not self._planner.is_coming(self._root):
             self._manifests[self._root.digest] = self._src.fetch_bytes(self._root)

@@ -157,15 +157,24 @@ def open_base(
 def open_image(
     module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]], folder: str = ""
 ) -> t.Tuple[reference.Reference, Source]:
-    """What ``text`` names, to be told of. One of many: registry options are for those of them that are in a registry.
+    """What ``text`` names, to be told of. ``folder``: where the relative paths of layouts start, in place of the working directory."""
+    return _open_one_of_many(module, "image", text, options, folder)
 
-    ``folder``: where the relative paths of layouts start, in place of the working directory.
-    """
-    with located(f"image {text}"):
+
+def open_repair(module: AnsibleModule, text: str, options: t.Optional[t.Dict[str, t.Any]]) -> t.Tuple[reference.Reference, Source]:
+    """What ``text`` names, to repair a layout from."""
+    return _open_one_of_many(module, "repair source", text, options)
+
+
+def _open_one_of_many(
+    module: AnsibleModule, side: str, text: str, options: t.Optional[t.Dict[str, t.Any]], folder: str = ""
+) -> t.Tuple[reference.Reference, Source]:
+    """The registry options are for those of the many that are in a registry."""
+    with located(f"{side} {text}"):
         parsed = reference.parse(text)
         if isinstance(parsed, reference.RegistryReference):
-            return parsed, _open(module, "image", parsed, options)
-        return parsed, _open(module, "image", parsed._replace(path=os.path.join(folder, os.path.expanduser(parsed.path))), None)
+            return parsed, _open(module, side, parsed, options)
+        return parsed, _open(module, side, parsed._replace(path=os.path.join(folder, os.path.expanduser(parsed.path))), None)
 
 
 def open_target(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # This module util is **PRIVATE** to the collection: it can change in any release.
 
-"""What a build has written, checked before it is published: by the rules of the specification, and by its JSON schemas."""
+"""Documents checked by the rules of the specification, and by its JSON schemas: what a build has written, before it is published."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ def _validated(overlay: Overlay, desc: Descriptor) -> bool:
     content = overlay.fetch_bytes(desc)
     what = f"what was built, {desc.media_type},"
     if mediatype.is_manifest(desc.media_type):
-        _check_manifest(overlay, manifest.parse(desc, content), what)
+        document = manifest.parse(desc, content)
+        check_manifest(document, overlay.fetch_bytes(document.config) if document.config and image.has_config(document) else None, what)
     else:
         check_config(content, what)
     return schema.validate(desc.media_type, content, what)
 
 
-def _check_manifest(overlay: Overlay, document: manifest.Manifest, what: str) -> None:
+def check_manifest(document: manifest.Manifest, config: t.Optional[bytes], what: str) -> None:
+    """What neither parsing nor the schema sees. ``config``: the bytes of an image's; None where there are none. Raises InvalidError."""
     for entry in document.manifests:
         if entry.platform is not None and not _states(entry.platform):
             raise InvalidError(f"{what} has an entry, {entry.digest}, whose platform says no os and architecture")
-    if document.config is not None and image.has_config(document):
-        config = image.parse_config(overlay.fetch_bytes(document.config), f"the config of {what}")
-        image.check_layers(config, document, what)
+    if config is not None:
+        image.check_layers(image.parse_config(config, f"the config of {what}"), document, what)
     elif document.config is not None and document.config.media_type == mediatype.OCI_EMPTY and not document.artifact_type:
         raise InvalidError(f"{what} has an empty config and no artifactType")
 

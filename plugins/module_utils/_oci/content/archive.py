@@ -28,7 +28,7 @@ from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .partial import WORTH, PartialFile, fill, held_bytes, partial_tar_name
 from .store import CHUNK, Incoming, Opener, RawReader, bytes_opener
 
-_FOLDER_PERMISSIONS, _FILE_PERMISSIONS = 0o755, 0o644
+_FOLDER_PERMISSIONS, _FILE_PERMISSIONS, _LINK_PERMISSIONS = 0o755, 0o644, 0o777
 
 
 class Archive(IndexedStore):
@@ -112,18 +112,22 @@ class Archive(IndexedStore):
             file = self.opened()
         except NotFoundError:
             return None
-        if file.compressed != NONE:
-            raise InvalidError(f"the tar is {file.compressed}-compressed: it can be read, but not written; decompress it first")
+        self.check_writable()
         return file
+
+    def check_writable(self) -> None:
+        """Raises InvalidError for a tar that can only be read."""
+        compressed = self.opened().compressed
+        if compressed != NONE:
+            raise InvalidError(f"the tar is {compressed}-compressed: it can be read, but not written; decompress it first")
 
     def _blobs_after(self, old: t.Optional[ArchiveFile], new_index: LayoutIndex, needed: t.Iterable[Descriptor]) -> t.Set[str]:
         """Members under blobs/ that stay: all but those that the moved or removed names alone had kept reachable."""
         if old is None:
             return set()
-        stored = {name for name in old.members if name.startswith(BLOBS + "/")}
         before = {_blob_name(desc.digest) for desc in self._reachable(self._read_index(old).descriptors(), passing=True)}
         after = {_blob_name(desc.digest) for desc in self._reachable([*new_index.descriptors(), *needed], passing=True)}
-        return stored - (before - after)
+        return _blobs_of(old) - (before - after)
 
     def _push(self, desc: Descriptor, content: Opener) -> None:
         writer = self._writer
@@ -142,17 +146,26 @@ class Archive(IndexedStore):
 
     def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
         """The blobs that what goes alone had kept go with it."""
+
+        def with_blobs(index: LayoutIndex) -> t.Tuple[LayoutIndex, t.Set[str]]:
+            changed = change(index)
+            return changed, set() if changed is index else _blobs_of(self.opened()) - self._blobs_after(self.opened(), changed, [])
+
+        self.rewrite(with_blobs)
+
+    def rewrite(self, change: t.Callable[[LayoutIndex], t.Tuple[LayoutIndex, t.Set[str]]]) -> None:
+        """Write the tar anew, under the lock, with what ``change`` makes of its index and without the members under blobs/ that it
+        names. The same index and no members are no change."""
         parent = os.path.dirname(self.path)
         with folder(parent) as parent_fd, locked_file(parent_fd, os.path.basename(self.path), self.path):
             sweep(parent_fd, partials=False)
             old = self._reopened()
             if old is None:
                 return
-            index = self._read_index(old)
-            changed = change(index)
-            if changed is index:
+            changed, going = change(self.index)
+            if changed is self.index and not going:
                 return
-            with _Writer(parent_fd, self.path, old, self._blobs_after(old, changed, []), ()) as writer:
+            with _Writer(parent_fd, self.path, old, _blobs_of(old) - going, ()) as writer:
                 writer.finish(changed)
             self._reopened()
 
@@ -199,6 +212,8 @@ class _Writer:
             self._reserve(name)
         for name in self._foreign():
             self._reserve(name)
+        for name, target in self._links():
+            self._append(tar.Entry(name, tar.SYMLINK, mode=_LINK_PERMISSIONS, link=target))
 
     def _is_damaged(self, name: str, desc: Descriptor) -> bool:
         return desc.digest in self._damaged or self._old is None or self._old.members[name].size != desc.size
@@ -208,6 +223,10 @@ class _Writer:
         if self._old is None:
             return []
         return [name for name in self._old.members if name not in (INDEX, OCI_LAYOUT_FILE) and not name.startswith(BLOBS + "/")]
+
+    def _links(self) -> t.List[t.Tuple[str, str]]:
+        """Symbolic links that are not the layout's: docker save has some for layers."""
+        return [(name, target) for name, target in (self._old.links if self._old else {}).items() if target is not None]
 
     def _reserve(self, name: str) -> None:
         desc = self._awaited.get(name)
@@ -294,6 +313,10 @@ def _check_kept(incoming: Incoming, blobs: t.Set[str]) -> None:
     for desc in incoming.kept:
         if _blob_name(desc.digest) not in blobs:
             raise StorageError(f"{desc.digest} was in the archive when this was planned, and is gone: run again")
+
+
+def _blobs_of(file: ArchiveFile) -> t.Set[str]:
+    return {name for name in file.members if name.startswith(BLOBS + "/")}
 
 
 def _blob_name(digest: Digest) -> str:

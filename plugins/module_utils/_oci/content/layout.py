@@ -20,7 +20,7 @@ from dataclasses import replace
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.digest import Digest
-from ..spec.errors import InvalidError, NotFoundError, located, storage_errors
+from ..spec.errors import InvalidError, NotFoundError, StorageError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, nearest, open_beneath, stat_beneath, sweep
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import Fetcher, Incoming, Opener, RawReader, bytes_opener
@@ -79,7 +79,8 @@ class Layout(IndexedStore):
         self._prepare()
         self._damaged, self._unmoved = incoming.damaged, incoming.unmoved
         try:
-            yield
+            with self._keeping(incoming.kept):
+                yield
         except BaseException as error:
             from .partial import is_kept
 
@@ -90,6 +91,19 @@ class Layout(IndexedStore):
         finally:
             self._damaged, self._unmoved = frozenset(), {}
         self._sweep()
+
+    @contextlib.contextmanager
+    def _keeping(self, kept: t.Iterable[Descriptor]) -> t.Iterator[None]:
+        """No blob is removed meanwhile (``discard.py``): neither what is stored and not named yet, nor ``kept``, which has to be there."""
+        from .lock import locked  # for who writes
+
+        with folder(self.path) as root, folder_beneath(root, [_BLOBS], create_mode=_FOLDER_MODE) as blobs, locked(
+            blobs, self.path, shared=True
+        ):
+            for desc in kept:
+                if not self._exists(desc):
+                    raise StorageError(f"{desc.digest} was in the layout when this was planned, and is gone: run again")
+            yield
 
     def _sweep(self) -> None:
         """Nothing is to be gone on with: what cut transfers left goes too."""
@@ -174,17 +188,18 @@ class Layout(IndexedStore):
             self._damaged -= {root.digest}
             return index.tagged(root, references)
 
-        self._change_index(change)
+        self.change_index(change)
 
     def _untag(self, references: t.Sequence[str]) -> None:
         """What was named stays as a blob."""
-        self._change_index(lambda index: index.untagged(*references))
+        self.change_index(lambda index: index.untagged(*references))
 
     def _delete(self, manifests: t.Sequence[Descriptor]) -> None:
         """As for a ref that goes: they stay as blobs."""
-        self._change_index(lambda index: index.without({desc.digest for desc in manifests}))
+        self.change_index(lambda index: index.without({desc.digest for desc in manifests}))
 
-    def _change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
+    def change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
+        """Replace index.json by what ``change`` makes of it, under the lock; the same object is no change."""
         from .lock import locked  # for who writes
 
         with folder(self.path) as root, locked(root, self.path):

@@ -22,14 +22,15 @@ _POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def locked(folder_fd: int, what: str, wait: float = WAIT_SECONDS) -> t.Iterator[None]:
-    """Hold the exclusive lock of the folder. Raises StorageError when another process keeps it for ``wait`` seconds.
+def locked(folder_fd: int, what: str, wait: float = WAIT_SECONDS, shared: bool = False) -> t.Iterator[None]:
+    """Hold the exclusive lock of the folder, or one that others may share. Raises StorageError when another process keeps it for
+    ``wait`` seconds.
 
     A descriptor of its own, so that threads and nested descriptors of this process do not share (and release) the lock.
     """
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_fd)
     try:
-        _acquire(descriptor, what, time.monotonic() + wait)
+        _acquire(descriptor, what, time.monotonic() + wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -72,10 +73,10 @@ def _acquire_file(folder_fd: int, name: str, what: str, deadline: float) -> int:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, what: str, deadline: float) -> None:
+def _acquire(descriptor: int, what: str, deadline: float, kind: int = fcntl.LOCK_EX) -> None:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError as error:
             if time.monotonic() >= deadline:

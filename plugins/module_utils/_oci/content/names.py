@@ -148,6 +148,10 @@ class LayoutIndex:
         """This index without the entries of those digests, whatever their names."""
         return self._replaced([entry for entry in self.entries if entry.get("digest") not in digests])
 
+    def without_entries(self, positions: t.Container[int]) -> LayoutIndex:
+        """This index without the entries at those positions, from 0."""
+        return self._replaced([entry for position, entry in enumerate(self.entries) if position not in positions])
+
     def _replaced(self, entries: t.List[RawEntry]) -> LayoutIndex:
         if entries == self.entries:
             return self

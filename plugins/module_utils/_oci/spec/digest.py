@@ -14,7 +14,7 @@ from .errors import InvalidError
 
 # Only algorithms that can be verified: content that cannot be checked is never used.
 _VALID = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
-_ALGORITHMS = ("sha256", "sha512")
+ALGORITHMS = ("sha256", "sha512")
 
 
 class Digest(str):
@@ -58,4 +58,4 @@ def is_digest(text: str) -> bool:
 
 def looks_like_digest(text: str) -> bool:
     """True when ``text`` is meant as a digest, valid or not: a tag cannot contain a colon."""
-    return text.partition(":")[0] in _ALGORITHMS and ":" in text
+    return text.partition(":")[0] in ALGORITHMS and ":" in text

@@ -222,6 +222,15 @@ class TestLock:
                 pass
         assert os.listdir(tmp_path) == []
 
+    def test_a_shared_lock_keeps_out_who_wants_it_alone(self, tmp_path: pathlib.Path) -> None:
+        with folder(str(tmp_path)) as descriptor:
+            with locked(descriptor, "it", shared=True), locked(descriptor, "it", wait=0.1, shared=True):
+                with pytest.raises(StorageError, match="it is locked"), locked(descriptor, "it", wait=0.1):
+                    pass
+            with locked(descriptor, "it", wait=0.1):
+                with pytest.raises(StorageError, match="it is locked"), locked(descriptor, "it", wait=0.1, shared=True):
+                    pass
+
     def test_a_refusal_comes_after_the_wait_and_leaves_nothing_open(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "a.tar").touch()
         with folder(str(tmp_path)) as descriptor, locked(descriptor, "it"), locked_file(descriptor, "a.tar", "a.tar"):
