@@ -17,11 +17,12 @@ from ..spec.errors import MissingLibrary, TransportError
 from .origin import Origin, origin_of
 from .pacing import paced
 from .proxies import is_address
-from .sending import SEND_BLOCK, Stretch, send_stretch
 
 if t.TYPE_CHECKING:
     import ssl
 
+# What is sent at once. Python's sendall() gives one block the whole time-out, so larger blocks would fail on slow lines.
+SEND_BLOCK = 64 * 1024
 POOL_SIZE = 16  # connections kept per origin: at least the concurrency of a copy
 Failures = t.Tuple[t.Type[Exception], ...]
 
@@ -97,8 +98,9 @@ def _set_connections(manager: t.Any, timeout: float) -> None:
             self.blocksize = SEND_BLOCK
 
         def send(self: t.Any, data: t.Any) -> None:
-            if isinstance(data, Stretch):
-                send_stretch(self, data)
+            # A stretch of a file knows how it is sent; most runs have none, and import nothing of that.
+            if hasattr(data, "send_to"):
+                data.send_to(self)
             else:
                 base.ConnectionCls.send(self, data)
 

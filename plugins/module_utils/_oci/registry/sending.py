@@ -13,9 +13,8 @@ import ssl
 import typing as t
 
 from ..spec.errors import MismatchError, storage_errors
+from .pools import SEND_BLOCK
 
-# What is sent at once. Python's sendall() gives one block the whole time-out, so larger blocks would fail on slow lines.
-SEND_BLOCK = 64 * 1024
 SHORTER = "the content became shorter while it was sent"
 _STEP = 1024 * 1024  # bytes of a file that are looked at, and then sent
 
@@ -36,6 +35,10 @@ class Stretch(t.NamedTuple):
             length = min(_STEP, end - offset)
             self.before(length)
             yield offset, length
+
+    def send_to(self, connection: t.Any) -> None:
+        """Over a connection of ``http.client``; what the pools' connections call."""
+        send_stretch(connection, self)
 
 
 class StretchBody:

@@ -20,7 +20,6 @@ from .origin import Origin, host_of, origin_of, quoted, shown
 from .pacing import PacedResponse
 from .pools import Failures, for_address, http_library, open_pool, silence_warnings
 from .proxies import proxy_for
-from .sending import StretchBody
 
 if t.TYPE_CHECKING:
     import ssl
@@ -226,7 +225,11 @@ def _headers(request: Request) -> t.Dict[str, str]:
 
 def _sendable(body: t.Optional[Body]) -> t.Any:
     stretch = body.stretch() if hasattr(body, "stretch") else None
-    return body if stretch is None else StretchBody(stretch)
+    if stretch is None:
+        return body
+    from .sending import StretchBody
+
+    return StretchBody(stretch)
 
 
 def _check_encoding(response: Response) -> None:

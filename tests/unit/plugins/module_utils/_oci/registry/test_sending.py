@@ -13,7 +13,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.registry import sending
+from ansible_collections.lading.oci.plugins.module_utils._oci.registry import pools, sending
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError, MismatchError, StorageError
 
 STEP = 1024 * 1024  # bytes
@@ -75,7 +75,7 @@ def test_the_system_sends(descriptor: int) -> None:
 def test_what_encrypts_is_given_blocks(descriptor: int) -> None:
     connection = Connection(encrypts=True).start()
     sending.send_stretch(connection, stretch(descriptor))
-    assert connection.received() == CONTENT and connection.blocks == -(-len(CONTENT) // sending.SEND_BLOCK)
+    assert connection.received() == CONTENT and connection.blocks == -(-len(CONTENT) // pools.SEND_BLOCK)
 
 
 def test_a_file_system_that_the_system_cannot_send_from(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
