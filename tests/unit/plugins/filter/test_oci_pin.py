@@ -27,7 +27,7 @@ oci_pin = FilterModule().filters()["oci_pin"]
     ],
 )
 def test_pinned(text: str, pinned: str, with_tag: str) -> None:
-    assert oci_pin(text, DIGEST) == f"{pinned}@{DIGEST}" and type(oci_pin(text, DIGEST)) is str
+    assert oci_pin(text, DIGEST) == f"{pinned}@{DIGEST}" and oci_pin(text, DIGEST).__class__ is str
     assert oci_pin(text, DIGEST, keep_tag=True) == f"{with_tag}@{DIGEST}"
     assert oci_pin(oci_pin(text, DIGEST), DIGEST) == oci_pin(text, DIGEST)
 

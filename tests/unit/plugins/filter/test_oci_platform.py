@@ -28,7 +28,7 @@ oci_platform = FilterModule().filters()["oci_platform"]
     ],
 )
 def test_platforms(arguments: t.Tuple[str, ...], platform: str) -> None:
-    assert oci_platform(*arguments) == platform and type(oci_platform(*arguments)) is str
+    assert oci_platform(*arguments) == platform and oci_platform(*arguments).__class__ is str
 
 
 @pytest.mark.parametrize("arguments", [("",), ("linux/",), ("a b",), (None,), (5,), ("x86_64", None), ("x86_64", "a/b/c"), ("x86_64\n",)])
