@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import typing as t
 
@@ -94,7 +95,9 @@ class Play:
         self.folder = folder
         (folder / "home").mkdir()
         # The module's own user may be another one, which has to get at what it copies.
-        for path in (folder, *list(folder.parents)[:2]):
+        for path in (folder, *folder.parents):
+            if path == pathlib.Path(tempfile.gettempdir()):
+                break
             path.chmod(0o755)
         (folder / "big").write_bytes(os.urandom(SIZE))
         (folder / "big").chmod(0o644)

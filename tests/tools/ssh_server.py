@@ -56,6 +56,8 @@ class SshServer:
             "ansible_user": getpass.getuser(),
             "ansible_ssh_private_key_file": str(folder / "user"),
             "ansible_ssh_common_args": "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+            # A socket's path has to be short, and the homes of tests are deep.
+            "ansible_control_path_dir": str(folder / "cp"),
         }
         self._wait(port, folder / "log")
 
