@@ -17,7 +17,7 @@ import time
 import typing as t
 
 import yaml
-from ansible_collections.lading.oci.plugins.module_utils._oci.policy import CREATED
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import CREATED
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.saved import layer_tar, saved_image, write_saved
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.signatures.signing import KEYS, Signer, pem

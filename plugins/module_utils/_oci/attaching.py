@@ -12,8 +12,7 @@ from .artifacts import Packed
 from .attached import Attached, ReferrerPlanner
 from .content.store import Target
 from .copy import Planner
-from .pack import CREATED
-from .spec.descriptor import Descriptor
+from .spec.descriptor import CREATED, Descriptor
 from .spec.manifest import Manifest, parse
 from .spec.referrers import listed_as
 from .subjects import typed_referrers

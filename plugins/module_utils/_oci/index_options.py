@@ -11,9 +11,8 @@ import typing as t
 from .content.store import Source
 from .file_options import created_of, media_type_of
 from .indexes import Addition, IndexBuilder, Removal
-from .pack import CREATED
 from .runtime import strings
-from .spec.descriptor import Descriptor
+from .spec.descriptor import CREATED, Descriptor
 from .spec.errors import InvalidError
 from .spec.platform import Platform
 from .spec.reference import Reference

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .content.store import Source
-from .platforms import select_manifest
+from .platforms import Read, select_manifest
 from .spec import manifest, mediatype, strictjson
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, NotFoundError, located
@@ -76,27 +77,30 @@ def _found(source: Source, target: t.Optional[str]) -> t.Optional[Descriptor]:
 
 
 def _of_manifest(source: Source, root: Descriptor, asked: Asked) -> Facts:
-    document = manifest.parse(root, source.fetch_bytes(root))
+    read = functools.lru_cache(maxsize=None)(source.fetch_bytes)
+    document = manifest.parse(root, read(root))
     facts: Facts = {
         "annotations": dict(document.annotations),
         "artifact_type": _artifact_type(document),
         "subject": document.subject.digest if document.subject is not None else None,
         "manifests": [_entry(desc) for desc in document.manifests],
     }
-    chosen = _chosen(source, root, asked.platform)
+    chosen = _chosen(source, root, asked.platform, read)
     facts["manifest_digest"] = chosen.digest if chosen is not None else None
     if chosen is not None:
-        own = document if chosen.digest == root.digest else manifest.parse(chosen, source.fetch_bytes(chosen))
+        own = document if chosen.digest == root.digest else manifest.parse(chosen, read(chosen))
         facts.update(_of_image(source, chosen, own, CONFIG in asked.gather))
     return facts
 
 
-def _chosen(source: Source, root: Descriptor, platform: t.Optional[Platform]) -> t.Optional[Descriptor]:
+def _chosen(source: Source, root: Descriptor, platform: t.Optional[Platform], read: Read) -> t.Optional[Descriptor]:
     """The manifest that layers and config are told of; None for an index of which nobody has said which, or that has none for it."""
+    if not mediatype.is_index(root.media_type):
+        return root
     if platform is None:
-        return None if mediatype.is_index(root.media_type) else root
+        return None
     try:
-        return select_manifest(source, root, platform)
+        return select_manifest(source, root, platform, read=read)
     except NotFoundError:
         return None
 
@@ -110,13 +114,14 @@ def _of_image(source: Source, desc: Descriptor, document: Manifest, wants_config
     if wants_config and config is not None and has_config(document):
         with located(source.location):
             facts["config"] = strictjson.load_object(source.fetch_bytes(config), f"the config of {desc.digest}")
-        facts["labels"] = _labels(facts["config"])
+        facts["labels"] = labels_of(facts["config"])
         platform = Platform.from_json(facts["config"])
         facts["platform"] = str(platform) if platform else None
     return facts
 
 
-def _labels(config: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
+def labels_of(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """The labels in the document of a config; {} when there are none, or none that can be used."""
     runtime = config.get("config")
     labels = runtime.get("Labels") if isinstance(runtime, dict) else None
     return dict(labels) if isinstance(labels, dict) else {}

@@ -18,7 +18,7 @@ from .layer import Tree, file_digest, open_regular
 from .layer_maker import LayerMaker
 from .runtime import merged
 from .spec import image, manifest, mediatype, strictjson
-from .spec.descriptor import CONTENT_DIGEST, EMPTY, EMPTY_CONTENT, TITLE, UNPACK, Descriptor
+from .spec.descriptor import CONTENT_DIGEST, CREATED, EMPTY, EMPTY_CONTENT, TITLE, UNPACK, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError
 from .whiteout import Whiteouts
@@ -27,7 +27,6 @@ if t.TYPE_CHECKING:
     from .artifact_files import Artifact, File
     from .base import Base
 
-CREATED = "org.opencontainers.image.created"
 _CREATED_BY = "lading.oci.oci_layout_build"
 _LAYER_TYPES = {codec.NONE: mediatype.OCI_LAYER, codec.GZIP: mediatype.OCI_LAYER_GZIP, codec.ZSTD: mediatype.OCI_LAYER_ZSTD}
 

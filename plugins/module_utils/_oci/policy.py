@@ -11,9 +11,10 @@ import re
 import typing as t
 
 from .content.store import Source
+from .inspection import labels_of
 from .platforms import select_manifest
 from .spec import mediatype, strictjson
-from .spec.descriptor import Descriptor
+from .spec.descriptor import CREATED, Descriptor
 from .spec.digest import Digest
 from .spec.errors import InvalidError, located
 from .spec.image import has_config
@@ -23,7 +24,6 @@ from .spec.timestamp import Timestamp
 from .subjects import manifests_under
 
 BASE_DIGEST = "org.opencontainers.image.base.digest"
-CREATED = "org.opencontainers.image.created"
 _DAY = 24 * 3600
 _CLOCKS = 3600  # seconds that clocks may differ by
 
@@ -92,9 +92,7 @@ class _Image(t.NamedTuple):
 
     @property
     def labels(self) -> t.Mapping[str, t.Any]:
-        runtime = self.config.get("config")
-        labels = runtime.get("Labels") if isinstance(runtime, dict) else None
-        return labels if isinstance(labels, dict) else {}
+        return labels_of(self.config)
 
     @property
     def created(self) -> t.Optional[int]:
@@ -114,16 +112,19 @@ def violations(source: Source, root: Descriptor, rules: Rules, now: float, platf
 
     Attestations are no images. Raises NotFoundError, InvalidError, MismatchError for what cannot be read.
     """
-    found = list(_lacking(source, root, rules))
-    for image in _images(source, root, platform):
+    images = list(_images(source, root))
+    found = list(_lacking(images, root, rules))
+    chosen = select_manifest(source, root, platform).digest if platform is not None else None
+    for image in images:
+        if chosen not in (None, image.desc.digest):
+            continue
         found += [*_named(image, rules), *_typed(image, rules), *_sized(image, rules), *_based(image, rules), *_aged(image, rules, now)]
     return found
 
 
-def _images(source: Source, root: Descriptor, platform: t.Optional[Platform]) -> t.Iterator[_Image]:
+def _images(source: Source, root: Descriptor) -> t.Iterator[_Image]:
     above = parse(root, source.fetch_bytes(root)).annotations if mediatype.is_index(root.media_type) else {}
-    chosen = [select_manifest(source, root, platform)] if platform is not None else manifests_under(source, root)
-    for desc in chosen:
+    for desc in manifests_under(source, root):
         if not mediatype.is_image(desc.media_type) or is_attestation(desc):
             continue
         document = parse(desc, source.fetch_bytes(desc))
@@ -134,18 +135,16 @@ def _images(source: Source, root: Descriptor, platform: t.Optional[Platform]) ->
         yield _Image(desc, document, config, above)
 
 
-def _lacking(source: Source, root: Descriptor, rules: Rules) -> t.Iterator[Violation]:
-    if not rules.platforms:
-        return
-    entries = [image.desc for image in _stating(source, root)]
+def _lacking(images: t.Sequence[_Image], root: Descriptor, rules: Rules) -> t.Iterator[Violation]:
+    entries = [image.desc for image in _stating(images)]
     for wanted in rules.platforms:
         if best(entries, wanted) is None:
             yield Violation("platforms", root.digest, f"there is nothing for {wanted}")
 
 
-def _stating(source: Source, root: Descriptor) -> t.Iterator[_Image]:
+def _stating(images: t.Iterable[_Image]) -> t.Iterator[_Image]:
     """Each image, with the platform that its config says: an entry may claim another one, and a single image has no entry."""
-    for image in _images(source, root, None):
+    for image in images:
         own = Platform.from_json(image.config)
         if own is not None:
             desc = image.desc

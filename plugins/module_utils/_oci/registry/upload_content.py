@@ -36,11 +36,11 @@ class UploadContent:
         self._offset = 0
 
     def at(self, offset: int, length: int) -> Part:
-        if self._reader is None or self._offset != offset:
-            if self._whole:
-                self._seek(offset)
-            else:
-                self._open(offset)
+        if self._whole:
+            # Also to where it is: what the system sends does not move the file.
+            self._seek(offset)
+        elif self._reader is None or self._offset != offset:
+            self._open(offset)
         return Part(self, length)
 
     def _open(self, offset: int) -> None:

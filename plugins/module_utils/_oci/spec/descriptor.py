@@ -16,6 +16,7 @@ from .digest import Digest
 from .errors import InvalidError, MismatchError
 
 TITLE = "org.opencontainers.image.title"
+CREATED = "org.opencontainers.image.created"
 REF_NAME = "org.opencontainers.image.ref.name"
 # oras-go content/file: the layer is the tar of a folder that is to be unpacked; the digest of that tar without compression.
 UNPACK = "io.deis.oras.content.unpack"

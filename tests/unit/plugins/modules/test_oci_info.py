@@ -108,8 +108,10 @@ def test_requests(run: Run, images: Images, registry: fake.FakeRegistry, capsys:
     digest_only = run.done({"src": [text, text], "src_registry": PLAIN, "gather": []})
     assert digest_only["requests"] == {"HEAD": 2} and registry.methods() == ["HEAD", "HEAD"]
     assert {image["digest"] for image in digest_only["images"]} == {images.layout.resolve("v1").digest}
-    whole = run.done({"src": text, "src_registry": PLAIN})
-    assert whole["requests"] == {"HEAD": 1, "GET": 2} and one(whole)["config"]["os"] == "linux"
+    whole = run.done({"src": text, "src_registry": PLAIN, "platform": "linux/arm64"})
+    assert whole["requests"] == {"HEAD": 1, "GET": 2} and one(whole)["platform"] == "linux/amd64"
+    chosen = run.done({"src": pushed(capsys, images, registry, "all"), "src_registry": PLAIN, "platform": "linux/arm64"})
+    assert chosen["requests"] == {"HEAD": 1, "GET": 3} and one(chosen)["platform"] == "linux/arm64"
 
 
 def test_referrers(run: Run, images: Images, tmp_path: pathlib.Path) -> None:

@@ -420,6 +420,16 @@ def test_a_put_that_was_cut_goes_on_in_chunks(registry: fake.FakeRegistry, harne
     assert patch.body == LARGE[MIB + MIB // 2 :]
 
 
+def test_what_is_left_of_a_put_that_was_cut_goes_in_several_chunks(
+    registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "CHUNK_SIZES", (MIB // 4,))
+    registry.fault("PUT", "", cut_put)
+    push(harness, LARGE, stream)
+    assert b"".join(patch.body for patch in registry.asked("PATCH")) == LARGE[MIB + MIB // 2 :]
+    assert len(registry.asked("PATCH")) == 4
+
+
 @pytest.mark.parametrize("method", ["PATCH", "GET"])
 def test_a_put_that_was_cut_and_cannot_go_on(registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, method: str) -> None:
     """Distribution answers 404, others 400: a new session, and all of it again."""
