@@ -206,10 +206,10 @@ def test_without_the_library(run: Run, made: Made, signer: Signer, monkeypatch: 
     FORMS["tag"](signer, made.root, None)
     real = builtins.__import__
 
-    def refuse(name: str, *more: t.Any) -> t.Any:
+    def refuse(name: str, *more: t.Any, **named: t.Any) -> t.Any:
         if name.startswith("cryptography"):
             raise ImportError(name)
-        return real(name, *more)
+        return real(name, *more, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert "cryptography" in run.failed({**arguments, "fail": False})
