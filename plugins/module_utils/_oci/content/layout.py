@@ -5,7 +5,7 @@
 """An image layout in a folder (image-spec image-layout.md).
 
 Blobs are written once: temp file, fsync, rename; what a cut transfer has brought is gone on with. index.json is replaced last,
-under a lock, and only when it changes.
+under a lock, after a sync of the folders that the blobs have their names in, and only when it changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
-from ..spec.digest import Digest
+from ..spec.digest import ALGORITHMS, Digest
 from ..spec.errors import InvalidError, NotFoundError, StorageError, located, storage_errors
 from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, nearest, open_beneath, stat_beneath, sweep
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
@@ -91,6 +91,8 @@ class Layout(IndexedStore):
         finally:
             self._damaged, self._unmoved = frozenset(), {}
         self._sweep()
+        with folder(self.path) as root:
+            _sync_names(root)
 
     @contextlib.contextmanager
     def _keeping(self, kept: t.Iterable[Descriptor]) -> t.Iterator[None]:
@@ -134,7 +136,7 @@ class Layout(IndexedStore):
         with folder(self.path) as root, BlobFile(root, desc, default_mode(), self.path) as blob:
             blob.fill(content)
             with folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
-                blob.commit_into(blobs, desc.digest.encoded)
+                blob.commit_into(blobs, desc.digest.encoded, sync_folder=False)
 
     def _adopt(self, desc: Descriptor, descriptor: int) -> bool:
         with folder(self.path) as root, folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
@@ -207,11 +209,22 @@ class Layout(IndexedStore):
             old = self._read_index(root)
             self._index = change(old)
             if self._index is not old:
+                _sync_names(root)
                 _write(root, _INDEX, self._index.to_bytes())
 
 
 def _folder_of(desc: Descriptor) -> t.List[str]:
     return [_BLOBS, desc.digest.algorithm]
+
+
+def _sync_names(root: int) -> None:
+    """Let the names of all blobs outlast a loss of power, also of those that another process has just stored."""
+    with contextlib.suppress(NotFoundError), folder_beneath(root, [_BLOBS]) as blobs:
+        for algorithm in ALGORITHMS:
+            found = stat_beneath(blobs, algorithm)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                with folder_beneath(blobs, [algorithm]) as named:
+                    os.fsync(named)
 
 
 def _read_documents(root: int) -> LayoutIndex:

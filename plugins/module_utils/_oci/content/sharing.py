@@ -53,7 +53,7 @@ def share(descriptor: int, origin: int, name: str, root: int, folder_fd: int, mo
     """Have the file ``name`` of the folder ``origin``, open as ``descriptor``, in the folder ``folder_fd`` too; whole or not at all.
 
     ``root``: a folder of the same file system for what is temporary. ``mode``: the permission bits it has to have. False when it
-    has to be copied. Raises OSError.
+    has to be copied. ``folder_fd`` is still to be synced. Raises OSError.
     """
     found = os.fstat(descriptor)
     if not is_shareable(found, mode):
@@ -73,7 +73,7 @@ def _cloned(descriptor: int, root: int, folder_fd: int, name: str, mode: int) ->
             if error.errno not in _REFUSED:
                 raise
             return False
-        new.commit_into(folder_fd, name)
+        new.commit_into(folder_fd, name, sync_folder=False)
     return True
 
 
@@ -93,7 +93,6 @@ def _linked(found: os.stat_result, origin: int, name: str, root: int, folder_fd:
             return False
         with contextlib.suppress(FileNotFoundError):
             os.rename(temp, name, src_dir_fd=root, dst_dir_fd=folder_fd)
-            os.fsync(folder_fd)
             return True
         return False
     finally:

@@ -281,3 +281,16 @@ def test_without_files_without_a_name(path: pathlib.Path, monkeypatch: pytest.Mo
     file.write(b"new")
     overlay.add_spooled(Descriptor.of(b"new", LAYER.media_type), file)
     assert overlay.fetch_bytes(Descriptor.of(b"new", LAYER.media_type)) == b"new"
+
+
+def test_the_names_of_many_blobs_are_synced_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before index.json is replaced, and again when all is done: never for each."""
+    layout = Layout(str(tmp_path / "layout"))
+    store(layout, ["v1"], BLOB)
+    named = os.stat(tmp_path / "layout" / "blobs" / "sha256").st_ino
+    done: t.List[str] = []
+    sync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append("names") if os.fstat(fd).st_ino == named else None, sync(fd)))
+    monkeypatch.setattr(os, "rename", lambda a, b, **folders: (done.append("index" if b == "index.json" else "blob"), rename(a, b, **folders)))
+    store(layout, ["v2"], *(BLOB + bytes([number]) for number in range(5)))
+    assert done.count("blob") == 6 and done[-3:] == ["names", "index", "names"] and done.count("names") == 2

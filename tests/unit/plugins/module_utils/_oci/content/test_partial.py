@@ -358,3 +358,23 @@ def test_layouts_are_read_from_an_offset(tmp_path: pathlib.Path) -> None:
         have.hash.update(b"wrong")
         with pytest.raises(MismatchError), target.fetch(LAYER, have) as reader:
             b"".join(reader.chunks())
+
+
+@pytest.mark.parametrize(("kind", "durable"), [(partial.BlobFile, True), (partial.ScratchFile, False)])
+def test_the_disk_has_something_to_do_while_the_rest_comes(
+    kind: t.Any, durable: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but what came last was handed to it; of a file that nobody keeps, nothing."""
+    content = random.Random(8).randbytes(1000) * 20_000
+    desc = Descriptor.of(content, mediatype.OCI_LAYER)
+    begun: t.List[t.Tuple[int, int]] = []
+    real = os.posix_fadvise
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, offset, size, advice: (begun.append((offset, size)), real(fd, offset, size, advice)))
+    parent = os.open(tmp_path, os.O_RDONLY)
+    with kind(parent, desc, where=str(tmp_path), **({} if durable else {"spare": str(tmp_path)})) as file:
+        file.fill(bytes_opener(desc, content))
+        assert os.pread(file.fd, len(content), 0) == content
+    os.close(parent)
+    ends = [offset + size for offset, size in begun]
+    assert [offset for offset, _size in begun] == [0, *ends[:-1]][: len(begun)], "a gap"
+    assert (ends[-1:] > [len(content) - 9 * MIB]) == durable
