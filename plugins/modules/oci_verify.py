@@ -10,7 +10,8 @@ module: oci_verify
 short_description: Let nothing through that breaks a policy or is not signed
 description:
   - Looks at an image or artifact (Open Container Initiative, not Oracle Cloud) before it is used, in a registry or a layout. It has to keep
-    the rules of O(policy), and to have the signatures that O(signatures) asks for. Otherwise the task fails and says all that is wrong.
+    the rules of O(policy), and to have the signatures that O(signatures) and O(notary_signatures) ask for. Otherwise the task fails and
+    says all that is wrong.
   - Only documents are read, no layer. Use the digest that it returns (RV(pinned)) for what follows. A tag may move.
   - In check mode it looks and fails just the same.
 extends_documentation_fragment:
@@ -96,6 +97,43 @@ options:
           - What the signer has to have said of it, as with C(cosign sign -a).
         type: dict
         default: {}
+  notary_signatures:
+    description:
+      - Signatures of Notary Project that there have to be, in a registry or a layout. Each item asks for one more.
+      - They are judged by the program C(notation) on the target. Without it the task fails. It gets what it has to look at in a folder,
+        with no login and nothing of the configuration that it has for other uses.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      certificates:
+        description:
+          - Files on the target with certificates to trust, in PEM or DER, of authorities or of the signers themselves.
+        type: list
+        elements: path
+        required: true
+      identities:
+        description:
+          - Who may have signed, as V(x509.subject:C=US,ST=WA,O=Example). By default all whose certificate is trusted.
+        type: list
+        elements: str
+        default: []
+      metadata:
+        description:
+          - What the signer has to have said of it, as with C(notation sign --user-metadata).
+        type: dict
+        default: {}
+      level:
+        description:
+          - With V(strict) a signature has to be neither expired nor revoked. V(permissive) takes those, too, and is for targets that cannot
+            reach who tells what is revoked.
+        type: str
+        choices: [strict, permissive]
+        default: strict
+  notation_cli:
+    description:
+      - Path of the C(notation) program. Without it the one on C(PATH).
+    type: path
   fail:
     description:
       - Whether the task fails when something is wrong. With V(false) it says so in RV(verified) and RV(violations) alone. What cannot be
@@ -104,6 +142,7 @@ options:
     default: true
 requirements:
   - cryptography (on the target), for O(signatures)
+  - notation (on the target), for O(notary_signatures)
 seealso:
   - module: lading.oci.oci_info
   - module: lading.oci.oci_copy
@@ -140,6 +179,13 @@ EXAMPLES = r"""
           scan: passed
     fail: false
   register: looked_at
+
+- name: Signed with a certificate of our own authority
+  lading.oci.oci_verify:
+    src: registry.example.com/team/app:1.4
+    notary_signatures:
+      - certificates: [/etc/pki/signing-ca.pem]
+        identities: ["x509.subject:C=US,ST=WA,O=Example"]
 """
 
 RETURN = r"""
@@ -164,7 +210,7 @@ violations:
   elements: dict
   contains:
     rule:
-      description: The option of O(policy) that is broken, or C(signatures).
+      description: The option of O(policy) that is broken, or C(signatures) or C(notary_signatures).
       type: str
       sample: max_size
     digest:
@@ -187,6 +233,20 @@ signatures:
     digest:
       description: The digest of the manifest that has the signature.
       type: str
+notary_signatures:
+  description: The signatures of Notary Project that were found to be good.
+  returned: always, unless it could not be looked at
+  type: list
+  elements: dict
+  contains:
+    certificates:
+      description: The files of the certificates that it was judged by.
+      type: list
+      elements: str
+      sample: [/etc/pki/signing-ca.pem]
+    digest:
+      description: The digest of the manifest that has the signature.
+      type: str
 requests:
   description: HTTP requests made, by verb.
   returned: always, unless it could not be looked at
@@ -199,6 +259,7 @@ interrupted:
   sample: true
 """
 
+import tempfile
 import time
 import typing as t
 
@@ -214,12 +275,14 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.policy import Rules, Violation, violations
 from ansible_collections.lading.oci.plugins.module_utils._oci.runtime import strings
-from ansible_collections.lading.oci.plugins.module_utils._oci.signatures.cosign import Signature, signatures_of, verified
+from ansible_collections.lading.oci.plugins.module_utils._oci.signals import stopping
+from ansible_collections.lading.oci.plugins.module_utils._oci.signatures import cosign, notation
 from ansible_collections.lading.oci.plugins.module_utils._oci.signatures.keys import PublicKey
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, located, storage_errors
 
 _MAX_KEY = 64 * 1024
+Good = t.List[t.Dict[str, t.Any]]
 
 
 class Wanted(t.NamedTuple):
@@ -229,22 +292,44 @@ class Wanted(t.NamedTuple):
     annotations: t.Mapping[str, str]
 
 
+class WantedOfNotary(t.NamedTuple):
+    """One item of ``notary_signatures``; ``files`` of its certificates."""
+
+    files: t.List[str]
+    trust: notation.Trust
+
+
 def wanted_of(item: t.Mapping[str, t.Any], what: str) -> Wanted:
     """Raises InvalidError, NotFoundError, StorageError, MissingCryptography."""
     annotations = strings(item["annotations"], f"{what}.annotations")
     if item["key_content"] is not None:
         return Wanted(PublicKey(item["key_content"].encode(), "key_content"), annotations)
-    with located(what), storage_errors(f"reading {item['key']}"), open_regular(item["key"]) as file:
-        return Wanted(PublicKey(file.read(_MAX_KEY), item["key"]), annotations)
+    return Wanted(PublicKey(read_key(item["key"], what), item["key"]), annotations)
 
 
-def unsigned(
-    wanted: t.Sequence[Wanted], found: t.Sequence[Signature], root: Descriptor
-) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[Violation]]:
+def wanted_of_notary(item: t.Mapping[str, t.Any], what: str) -> WantedOfNotary:
+    """Raises InvalidError, NotFoundError, StorageError."""
+    if not item["certificates"]:
+        raise InvalidError(f"{what}.certificates is empty: nobody would be trusted")
+    metadata = strings(item["metadata"], f"{what}.metadata")
+    if any("=" in name or not name for name in metadata):
+        raise InvalidError(f"{what}.metadata has a name that is empty or has a '='")
+    certificates = tuple(read_key(path, what) for path in item["certificates"])
+    return WantedOfNotary(item["certificates"], notation.Trust(certificates, tuple(item["identities"]), metadata, item["level"]))
+
+
+def read_key(path: str, what: str) -> bytes:
+    with located(what), storage_errors(f"reading {path}"), open_regular(path) as file:
+        return file.read(_MAX_KEY)
+
+
+def unsigned(wanted: t.Sequence[Wanted], source: Source, root: Descriptor) -> t.Tuple[Good, t.List[Violation]]:
     """What is signed as it ought to be, and what is not."""
-    good, missing = [], []
+    good: Good = []
+    missing: t.List[Violation] = []
+    found = cosign.signatures_of(source, root) if wanted else []
     for item in wanted:
-        made = verified(found, item.key, item.annotations)
+        made = cosign.verified(found, item.key, item.annotations)
         if made:
             good.append({"key": item.key.name, "digest": made[0].digest})
             continue
@@ -254,35 +339,58 @@ def unsigned(
     return good, missing
 
 
+def unsigned_for_notary(
+    wanted: t.Sequence[WantedOfNotary], program: t.Optional[notation.Notation], source: Source, root: Descriptor
+) -> t.Tuple[Good, t.List[Violation]]:
+    """As ``unsigned``. ``program``: None when nothing is wanted."""
+    good: Good = []
+    missing: t.List[Violation] = []
+    found = notation.signatures_of(source, root) if program is not None else []
+    for item in wanted if program is not None else ():
+        refusals = []
+        for signature in found:
+            refusal = program.refusal(root, signature, item.trust)
+            if refusal is None:
+                good.append({"certificates": item.files, "digest": signature.manifest.digest})
+                break
+            refusals.append(f"{signature.manifest.digest}: {refusal}")
+        else:
+            why = "; ".join(refusals) or "it has none"
+            trusted = ", ".join(item.files)
+            missing.append(Violation("notary_signatures", root.digest, f"it has no signature that {trusted} vouches for ({why})"))
+    return good, missing
+
+
 def run(module: AnsibleModule) -> None:
     params = module.params
     rules = Rules.parse(params["policy"])
     platform = parse_platform(params["platform"]) if params["platform"] is not None else None
     wanted = [wanted_of(item, f"signatures[{number}]") for number, item in enumerate(params["signatures"])]
-    if not wanted and rules == Rules.parse(_NO_RULES):
-        raise InvalidError("policy and signatures are both empty: everything would be let through")
+    of_notary = [wanted_of_notary(item, f"notary_signatures[{number}]") for number, item in enumerate(params["notary_signatures"])]
+    if not wanted and not of_notary and rules == Rules.parse(_NO_RULES):
+        raise InvalidError("policy, signatures and notary_signatures are all empty: everything would be let through")
     parsed, source = open_source(module, params["src"], params["src_ref"], params["src_registry"])
-    root = source.resolve(parsed.target)
-    wrong = violations(source, root, rules, time.time(), platform)
-    good, missing = unsigned(wanted, found_of(source, root) if wanted else [], root)
-    wrong += missing
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as scratch:
+        program = notation.Notation(stopping(module.run_command), scratch, params["notation_cli"]) if of_notary else None
+        root = source.resolve(parsed.target)
+        wrong = violations(source, root, rules, time.time(), platform)
+        with located(source.location):
+            good, missing = unsigned(wanted, source, root)
+            good_for_notary, missing_for_notary = unsigned_for_notary(of_notary, program, source, root)
+    wrong += [*missing, *missing_for_notary]
     result = {
         "verified": not wrong,
         "digest": root.digest,
         "pinned": f"{parsed.name}@{root.digest}",
         "violations": [violation._asdict() for violation in wrong],
         "signatures": good,
+        "notary_signatures": good_for_notary,
         "requests": dict(source.requests),
     }
     if wrong and params["fail"]:
         told = "; ".join(f"{violation.digest}: {violation.message} ({violation.rule})" for violation in wrong)
         module.fail_json(msg=f"{source.location} must not be used: {told}", **result)
     module.exit_json(changed=False, **result)
-
-
-def found_of(source: Source, root: Descriptor) -> t.List[Signature]:
-    with located(source.location):
-        return signatures_of(source, root)
 
 
 _RULES: t.Dict[str, t.Dict[str, t.Any]] = {
@@ -318,6 +426,18 @@ def main() -> None:
                 "required_one_of": [("key", "key_content")],
                 "mutually_exclusive": [("key", "key_content")],
             },
+            "notary_signatures": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "certificates": {"type": "list", "elements": "path", "required": True},
+                    "identities": {"type": "list", "elements": "str", "default": []},
+                    "metadata": {"type": "dict", "default": {}},
+                    "level": {"type": "str", "choices": list(notation.LEVELS), "default": notation.LEVELS[0]},
+                },
+            },
+            "notation_cli": {"type": "path"},
             "fail": {"type": "bool", "default": True},
             **registries_argument_spec(),
         },

@@ -1,8 +1,8 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Programs that the tests and the quick start need and no machine is asked to have: a registry, oras, crane, skopeo, umoci,
-a terminal and an SSH server.
+"""Programs that the tests and the quick start need and no machine is asked to have: a registry, oras, crane, skopeo, umoci, cosign,
+notation, a terminal and an SSH server.
 
 One on PATH is used as it is. Else Debian's package is downloaded by apt into a cache folder and unpacked there: nothing is installed,
 no root is needed. The newer peers come from Debian's newer suites, whose Go binaries run on older releases too.
@@ -59,6 +59,8 @@ TOOLS = {
     "crane": Tool("crane", ("crane",), newer=True),
     "skopeo": Tool("skopeo", ("skopeo",)),
     "umoci": Tool("umoci", ("umoci",)),
+    "cosign": Tool("cosign", ("cosign",), newer=True),
+    "notation": Tool("notation", ("notation",), newer=True),
     "tmux": Tool("tmux", ("tmux",)),
     "sshd": Tool("openssh-server", ("sshd",)),
 }

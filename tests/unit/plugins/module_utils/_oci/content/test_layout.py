@@ -291,6 +291,8 @@ def test_the_names_of_many_blobs_are_synced_once(tmp_path: pathlib.Path, monkeyp
     done: t.List[str] = []
     sync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda fd: (done.append("names") if os.fstat(fd).st_ino == named else None, sync(fd)))
-    monkeypatch.setattr(os, "rename", lambda a, b, **folders: (done.append("index" if b == "index.json" else "blob"), rename(a, b, **folders)))
+    monkeypatch.setattr(
+        os, "rename", lambda a, b, **folders: (done.append("index" if b == "index.json" else "blob"), rename(a, b, **folders))
+    )
     store(layout, ["v2"], *(BLOB + bytes([number]) for number in range(5)))
     assert done.count("blob") == 6 and done[-3:] == ["names", "index", "names"] and done.count("names") == 2

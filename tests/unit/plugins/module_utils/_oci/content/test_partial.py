@@ -369,7 +369,9 @@ def test_the_disk_has_something_to_do_while_the_rest_comes(
     desc = Descriptor.of(content, mediatype.OCI_LAYER)
     begun: t.List[t.Tuple[int, int]] = []
     real = os.posix_fadvise
-    monkeypatch.setattr(os, "posix_fadvise", lambda fd, offset, size, advice: (begun.append((offset, size)), real(fd, offset, size, advice)))
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda fd, offset, size, advice: (begun.append((offset, size)), real(fd, offset, size, advice))
+    )
     parent = os.open(tmp_path, os.O_RDONLY)
     with kind(parent, desc, where=str(tmp_path), **({} if durable else {"spare": str(tmp_path)})) as file:
         file.fill(bytes_opener(desc, content))

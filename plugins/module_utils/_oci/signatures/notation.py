@@ -1,0 +1,156 @@
+# Copyright (c) Contributors to the lading.oci project
+# SPDX-License-Identifier: BSD-2-Clause
+# This module util is **PRIVATE** to the collection: it can change in any release.
+
+"""Signatures of Notary Project, judged by its own program ``notation`` (its specifications: signature-specification.md,
+trust-store-trust-policy.md).
+
+The program gets one signature at a time, in a scratch layout that has only what it reads, with a trust policy that has only what was
+asked for. So it needs neither the registry nor a login, and nothing that somebody has configured for it counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import typing as t
+
+from ..content.store import Source
+from ..spec import strictjson
+from ..spec.descriptor import Descriptor
+from ..spec.errors import InvalidError, NotFoundError, ToolError
+from ..spec.manifest import parse
+from ..subjects import typed_referrers
+
+SIGNATURE = "application/vnd.cncf.notary.signature"
+LEVELS = ("strict", "permissive")
+_MAX_SIGNATURES = 100  # of one image, as notation itself has it
+_STORE = "lading"
+_REASON = re.compile(r"Signature \S+ failed verification with error: (.*)")
+# (return code, standard output, standard error), as AnsibleModule.run_command gives them.
+RunCommand = t.Callable[..., t.Tuple[int, str, str]]
+
+
+class Trust(t.NamedTuple):
+    """Whom to believe: ``certificates``, in PEM or DER, of authorities or of signers themselves, ``identities`` of signers, as
+    ``x509.subject: C=..., ST=..., O=...`` (() for all), and what the signer has to have said."""
+
+    certificates: t.Tuple[bytes, ...]
+    identities: t.Tuple[str, ...] = ()
+    metadata: t.Mapping[str, str] = {}
+    level: str = LEVELS[0]
+
+    def policy(self) -> bytes:
+        """A trust policy that covers whatever is looked at."""
+        statement = {
+            "name": _STORE,
+            "registryScopes": ["*"],
+            "signatureVerification": {"level": self.level},
+            "trustStores": [f"ca:{_STORE}"],
+            "trustedIdentities": list(self.identities) or ["*"],
+        }
+        return strictjson.dumps({"version": "1.0", "trustPolicies": [statement]})
+
+
+class Attached(t.NamedTuple):
+    """A signature as it is stored: its manifest, and all documents that are needed to look at it, by descriptor."""
+
+    manifest: Descriptor
+    documents: t.Mapping[Descriptor, bytes]
+
+
+def signatures_of(source: Source, root: Descriptor) -> t.List[Attached]:
+    """All that are attached to ``root``. Raises InvalidError for more than can be meant, NotFoundError, MismatchError."""
+    manifests = [desc for desc in typed_referrers(source, root) if desc.artifact_type == SIGNATURE]
+    if len(manifests) > _MAX_SIGNATURES:
+        raise InvalidError(f"{root.digest} has more than {_MAX_SIGNATURES} signatures of Notary Project")
+    signed = source.fetch_bytes(root) if manifests else b""
+    found = []
+    for desc in manifests:
+        content = source.fetch_bytes(desc)
+        document = parse(desc, content)
+        parts = [*document.layers, *([document.config] if document.config is not None else [])]
+        documents = {part: source.fetch_bytes(part) for part in parts}
+        found.append(Attached(desc, {root: signed, desc: content, **documents}))
+    return found
+
+
+class Notation:
+    """The program. ``cli``: its path, None for the one on PATH. ``scratch``: a folder for what it reads; the caller removes it."""
+
+    def __init__(self, run_command: RunCommand, scratch: str, cli: t.Optional[str] = None) -> None:
+        """Raises NotFoundError: a signature that cannot be looked at is not a good one."""
+        self._run_command = run_command
+        self._scratch = scratch
+        self._program = _program(cli)
+        self._runs = 0
+
+    def refusal(self, root: Descriptor, signature: Attached, trust: Trust) -> t.Optional[str]:
+        """Why the signature is not good for ``root``; None when it is. Raises ToolError when the program cannot say."""
+        self._runs += 1
+        folder = os.path.join(self._scratch, str(self._runs))
+        _write_layout(os.path.join(folder, "layout"), root, signature)
+        _write_trust(os.path.join(folder, "notation"), trust)
+        said = [f"--user-metadata={name}={value}" for name, value in trust.metadata.items()]
+        code, out, err = self._run_command(
+            [self._program, "verify", "--verbose", "--oci-layout", "--scope=lading/oci", *said, f"layout@{root.digest}"],
+            cwd=folder,
+            environ_update=_environment(folder),
+            expand_user_and_vars=False,
+        )
+        if code == 0:
+            return None
+        reason = _REASON.search(err) or _REASON.search(out)
+        if reason is None:
+            lines = [line.strip() for line in (err or out).splitlines() if line.strip()] or [f"exit code {code}"]
+            raise ToolError(f"{self._program} could not judge the signature {signature.manifest.digest}: {lines[-1]}")
+        return reason.group(1).strip()
+
+
+def _program(cli: t.Optional[str]) -> str:
+    if cli is not None:
+        if not (os.path.isfile(cli) and os.access(cli, os.X_OK)):
+            raise NotFoundError(f"notation_cli: no program at {cli}")
+        return cli
+    found = shutil.which("notation")
+    if found is None:
+        raise NotFoundError(
+            "signatures of Notary Project are judged by the program notation, which is not on PATH: install it, or name it by notation_cli"
+        )
+    return found
+
+
+def _environment(folder: str) -> t.Dict[str, str]:
+    """What it is configured by, and where it may write, is below ``folder``. Layouts are an experimental feature of it."""
+    return {
+        "NOTATION_EXPERIMENTAL": "1",
+        "HOME": folder,
+        "XDG_CONFIG_HOME": folder,
+        "XDG_CACHE_HOME": folder,
+        "NOTATION_CONFIG": os.path.join(folder, "notation"),
+        "NOTATION_CACHE": os.path.join(folder, "cache"),
+        "NOTATION_LIBEXEC": os.path.join(folder, "libexec"),
+        "NO_COLOR": "1",
+    }
+
+
+def _write_layout(folder: str, root: Descriptor, signature: Attached) -> None:
+    """No more than it reads: of what was signed, only the manifest."""
+    for desc, content in signature.documents.items():
+        _write(os.path.join(folder, "blobs", desc.digest.algorithm), desc.digest.encoded, content)
+    entries = [Descriptor(desc.media_type, desc.digest, desc.size).to_json() for desc in (root, signature.manifest)]
+    _write(folder, "oci-layout", strictjson.dumps({"imageLayoutVersion": "1.0.0"}))
+    _write(folder, "index.json", strictjson.dumps({"schemaVersion": 2, "manifests": entries}))
+
+
+def _write_trust(folder: str, trust: Trust) -> None:
+    _write(folder, "trustpolicy.json", trust.policy())
+    for number, certificate in enumerate(trust.certificates):
+        _write(os.path.join(folder, "truststore", "x509", "ca", _STORE), f"{number}.crt", certificate)
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    os.makedirs(folder, 0o700, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(content)
