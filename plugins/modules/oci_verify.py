@@ -314,7 +314,7 @@ def wanted_of_notary(item: t.Mapping[str, t.Any], what: str) -> WantedOfNotary:
     metadata = strings(item["metadata"], f"{what}.metadata")
     if any("=" in name or not name for name in metadata):
         raise InvalidError(f"{what}.metadata has a name that is empty or has a '='")
-    certificates = tuple(read_key(path, what) for path in item["certificates"])
+    certificates = {path: read_key(path, what) for path in item["certificates"]}
     return WantedOfNotary(item["certificates"], notation.Trust(certificates, tuple(item["identities"]), metadata, item["level"]))
 
 

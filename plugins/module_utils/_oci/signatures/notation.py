@@ -28,15 +28,17 @@ LEVELS = ("strict", "permissive")
 _MAX_SIGNATURES = 100  # of one image, as notation itself has it
 _STORE = "lading"
 _REASON = re.compile(r"Signature \S+ failed verification with error: (.*)")
+# It gives these as a reason, too, but they are no judgement.
+_CERTIFICATE = re.compile(r"(failed to read the trusted certificate) (\d+)\.crt")
 # (return code, standard output, standard error), as AnsibleModule.run_command gives them.
 RunCommand = t.Callable[..., t.Tuple[int, str, str]]
 
 
 class Trust(t.NamedTuple):
-    """Whom to believe: ``certificates``, in PEM or DER, of authorities or of signers themselves, ``identities`` of signers, as
-    ``x509.subject: C=..., ST=..., O=...`` (() for all), and what the signer has to have said."""
+    """Whom to believe: ``certificates`` by the names of their files, in PEM or DER, of authorities or of signers themselves,
+    ``identities`` of signers, as ``x509.subject: C=..., ST=..., O=...`` (() for all), and what the signer has to have said."""
 
-    certificates: t.Tuple[bytes, ...]
+    certificates: t.Mapping[str, bytes]
     identities: t.Tuple[str, ...] = ()
     metadata: t.Mapping[str, str] = {}
     level: str = LEVELS[0]
@@ -101,7 +103,9 @@ class Notation:
         )
         if code == 0:
             return None
-        reason = _REASON.search(err) or _REASON.search(out)
+        unread, reason = _CERTIFICATE.search(err), _REASON.search(err)
+        if unread is not None:
+            raise ToolError(f"{self._program}: {unread.group(1)} {list(trust.certificates)[int(unread.group(2))]}")
         if reason is None:
             lines = [line.strip() for line in (err or out).splitlines() if line.strip()] or [f"exit code {code}"]
             raise ToolError(f"{self._program} could not judge the signature {signature.manifest.digest}: {lines[-1]}")
@@ -146,7 +150,7 @@ def _write_layout(folder: str, root: Descriptor, signature: Attached) -> None:
 
 def _write_trust(folder: str, trust: Trust) -> None:
     _write(folder, "trustpolicy.json", trust.policy())
-    for number, certificate in enumerate(trust.certificates):
+    for number, certificate in enumerate(trust.certificates.values()):
         _write(os.path.join(folder, "truststore", "x509", "ca", _STORE), f"{number}.crt", certificate)
 
 

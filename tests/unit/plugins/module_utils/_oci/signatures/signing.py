@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import typing as t
 
@@ -23,6 +24,12 @@ def pem(key: t.Any) -> str:
     return t.cast(
         bytes, key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     ).decode()
+
+
+def hint(key: t.Any) -> str:
+    """What a bundle names the key by."""
+    plain = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(plain).digest()).decode()
 
 
 def sign(key: t.Any, content: bytes) -> str:
@@ -75,5 +82,5 @@ class Signer:
         content, kind = json.dumps(statement).encode(), "application/vnd.in-toto+json"
         signed = f"DSSEv1 {len(kind)} {kind} {len(content)} ".encode() + content
         envelope = {"payload": base64.b64encode(content).decode(), "payloadType": kind, "signatures": [{"sig": sign(self.key, signed)}]}
-        document = {"mediaType": cosign.BUNDLE, "verificationMaterial": {}, "dsseEnvelope": envelope}
+        document = {"mediaType": cosign.BUNDLE, "verificationMaterial": {"publicKey": {"hint": hint(self.key)}}, "dsseEnvelope": envelope}
         return self._images.put(json.dumps(document).encode(), cosign.BUNDLE).to_json()
