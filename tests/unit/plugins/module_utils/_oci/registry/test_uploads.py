@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import pathlib
+import random
 import tempfile
 import time
 import typing as t
@@ -28,7 +30,7 @@ from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registr
 
 MIB = 1024 * 1024
 SMALL = b"0123456789" * 1000
-LARGE = bytes(range(256)) * 4 * 2560  # 2.5 MiB
+LARGE = random.Random(6).randbytes(2560 * 1024)  # nowhere the same, so that what is sent from another offset is seen
 
 
 class Stream(io.RawIOBase):
@@ -421,13 +423,16 @@ def test_a_put_that_was_cut_goes_on_in_chunks(registry: fake.FakeRegistry, harne
 
 
 def test_what_is_left_of_a_put_that_was_cut_goes_in_several_chunks(
-    registry: fake.FakeRegistry, harness: fake.Harness, stream: bool, monkeypatch: pytest.MonkeyPatch
+    registry: fake.FakeRegistry, harness: fake.Harness, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """From a file, which stands still while the system sends from it."""
     monkeypatch.setattr(uploads, "CHUNK_SIZES", (MIB // 4,))
     registry.fault("PUT", "", cut_put)
-    push(harness, LARGE, stream)
+    (tmp_path / "content").write_bytes(LARGE)
+    desc = Descriptor.of(LARGE, mediatype.OCI_LAYER)
+    harness.repository().push(desc, lambda have=None: VerifyingReader(desc, open(tmp_path / "content", "rb", buffering=0), None, have))
     assert b"".join(patch.body for patch in registry.asked("PATCH")) == LARGE[MIB + MIB // 2 :]
-    assert len(registry.asked("PATCH")) == 4
+    assert len(registry.asked("PATCH")) == 4 and registry.state.blobs[desc.digest] == LARGE
 
 
 @pytest.mark.parametrize("method", ["PATCH", "GET"])
