@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import typing as t
 
 import pytest
@@ -14,7 +15,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor im
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MismatchError, RegistryError, TransportError
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
-BLOB = bytes(range(256)) * 4 * 2560  # 2.5 MiB
+BLOB = random.Random(6).randbytes(2560 * 1024)  # nowhere the same, so that bytes of another offset are seen
 LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
 HALF = 1_000_000
 
