@@ -18,7 +18,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = re.compile(r"`(lading\.oci\.\w+): (\{.*?\})`")
-ROW = re.compile(r"\| `(oras|skopeo|crane|cosign|umoci) ")
+ROW = re.compile(r"\| `(oras|skopeo|crane|regctl|cosign|notation|umoci) ")
 
 
 @pytest.fixture(scope="module", name="options")
