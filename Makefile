@@ -4,7 +4,7 @@
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
 #   PYTHON=python3.12     another Python than the newest
 #   SECONDS=3600          of make fuzz, for each target; TARGETS="tar codec" for some of them only
-#   WORK="1 2 growth" of make bench; RUNS=5 of each; SCALE=0.1 of the sizes and counts
+#   WORK="1 2 growth" of make bench, WORK="build pull" of make bench-start; RUNS=5 of each; SCALE=0.1 of the sizes and counts
 #   FILES="spec/digest.py" of make mutants; SAMPLE=20 for so many mutants of each file
 
 PYTHON ?=
@@ -17,7 +17,7 @@ TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
-.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench fuzz mutants format peers clean
+.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench bench-start fuzz mutants format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
@@ -25,6 +25,7 @@ help:
 	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
 	@echo "make bench        side by side with oras, crane, skopeo, umoci and buildx: about 45 minutes"
+	@echo "make bench-start  what a task with nothing to do costs over one of ping: about 10 minutes"
 	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
 	@echo "make mutants      which small faults in FILES no unit test notices"
 	@echo "make format       format the Python code"
@@ -42,6 +43,10 @@ quickstart: $(BUILD)/python
 bench: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@LADING_BENCH_RUNS=$(RUNS) LADING_BENCH_SCALE=$(SCALE) $(VENV)/bin/python tests/bench/bench.py $(BUILD)/bench.json $(WORK)
+
+bench-start: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
+	@LADING_BENCH_RUNS=$(RUNS) $(VENV)/bin/python tests/bench/start.py $(WORK)
 
 fuzz: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(FUZZ_VENV) requirements-fuzz.txt $(PYTHON)

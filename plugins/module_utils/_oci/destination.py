@@ -25,8 +25,6 @@ from .content.beneath import (
     remove_empty,
     remove_file,
     remove_unless_held,
-    replace_link,
-    second_name,
     stat_beneath,
     sweep,
 )
@@ -189,6 +187,8 @@ class Destination:
 
     def make_link(self, parts: Parts, target: str) -> None:
         """Put a symlink there, in place of what is not a folder."""
+        from .content.writing import replace_link  # for who writes
+
         with self.doing("linking", parts), self.parent(parts) as parent:
             self.keep(parent, parts, stat_beneath(parent, parts[-1]))
             replace_link(parent, parts[-1], target)
@@ -213,6 +213,8 @@ class Destination:
     def keep(self, parent: int, parts: Parts, old: t.Optional[os.stat_result]) -> None:
         """Give what is about to go a second name, as Ansible's modules name backups."""
         if self.backup and old is not None and stat.S_ISREG(old.st_mode):
+            from .content.writing import second_name
+
             name = f"{parts[-1]}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
             second_name(parent, parts[-1], name)
             self.backups.append(os.path.join(self.path, *parts[:-1], name))

@@ -20,6 +20,9 @@ from .spec.digest import Digest
 from .spec.errors import storage_errors
 from .whiteout import Whiteouts
 
+if t.TYPE_CHECKING:
+    from .content.writing import Writeback
+
 _WRITING = "writing a layer to a temporary file"
 _ANY = "application/octet-stream"  # the overlay knows content by its digest
 
@@ -29,14 +32,24 @@ class _Spooled:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._written = 0
 
     @functools.cached_property
     def file(self) -> t.BinaryIO:
         return self._spool.open()
 
+    @functools.cached_property
+    def _disk(self) -> Writeback:
+        from .content.writing import Writeback  # for who writes
+
+        return Writeback(self.file.fileno())
+
     def write(self, content: bytes) -> None:
         with storage_errors(_WRITING):
             self.file.write(content)
+        self._written += len(content)
+        if self._spool.keeps:
+            self._disk.reached(self._written)
 
     def finished(self) -> t.BinaryIO:
         with storage_errors(_WRITING):

@@ -30,7 +30,6 @@ _PARTIAL_SECONDS = 7 * 24 * 3600.0  # after which nobody is expected to go on
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # EPERM also where the kernel protects other users' files from being linked to (fs.protected_hardlinks).
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -122,25 +121,6 @@ def nameless_file(path: str) -> t.BinaryIO:
     return scratch_file(path)
 
 
-def give_name(descriptor: int, parent: int, name: str, mode: int) -> bool:
-    """Let a whole ``nameless_file`` be ``name`` in the folder ``parent``, synced before and after; False where that cannot be done.
-
-    What stands there stays.
-    """
-    check_part(name, name)
-    if os.fstat(descriptor).st_nlink:
-        return False
-    os.fchmod(descriptor, mode)
-    os.fsync(descriptor)
-    try:
-        # Not for files that had a name: the kernel makes no new one for those.
-        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=parent)
-    except OSError:
-        return False
-    os.fsync(parent)
-    return True
-
-
 def nearest(path: str) -> str:
     """The folder ``path`` or, while that does not exist, the nearest one above."""
     while not os.path.isdir(path) and path != os.path.dirname(path):
@@ -223,7 +203,7 @@ class NewFile:
 
     def __init__(self, parent: int, mode: int = 0o600, durable: bool = True) -> None:
         self.mode = mode
-        self._durable = durable
+        self.durable = durable
         self._parent = os.dup(parent)
         self._temp: t.Optional[str] = None
         try:
@@ -258,12 +238,6 @@ class NewFile:
         """Give the file its name, replacing what is there (a link is replaced, never followed)."""
         self.commit_into(self._parent, name)
 
-    def write_back(self, offset: int, length: int) -> None:
-        """Let the kernel begin to write these bytes to the disk, so that the sync before the file's name has less to wait for."""
-        if self._durable and hasattr(os, "posix_fadvise"):
-            # What is not written yet stays in memory: the advice starts the writing, and waits for nothing.
-            os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_DONTNEED)
-
     def commit_into(self, folder_fd: int, name: str, sync_folder: bool = True) -> None:
         """As ``commit``, into another folder of the same file system.
 
@@ -271,12 +245,12 @@ class NewFile:
         """
         check_part(name, name)
         os.fchmod(self.fd, self.mode)
-        if self._durable:
+        if self.durable:
             os.fsync(self.fd)
         os.rename(self.name, name, src_dir_fd=self._parent, dst_dir_fd=folder_fd)
         forget_temp(self.name)
         self._temp = None
-        if self._durable and sync_folder:
+        if self.durable and sync_folder:
             os.fsync(folder_fd)
 
     def close(self) -> None:
@@ -293,42 +267,6 @@ class NewFile:
 
     def __exit__(self, *_exc: t.Any) -> None:
         self.close()
-
-
-def replace_link(parent: int, name: str, target: str) -> None:
-    """Make ``name`` a symbolic link to ``target``, whole or not at all, replacing what is there; neither is followed."""
-    check_part(name, name)
-    while True:
-        with temp_name(parent) as temp:
-            os.symlink(target, temp, dir_fd=parent)
-        try:
-            os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except FileNotFoundError:
-            # A sweeper cannot tell whether a link's maker lives, and took it: once more.
-            continue
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temp, dir_fd=parent)
-            raise
-        finally:
-            forget_temp(temp)
-        os.fsync(parent)
-        return
-
-
-def second_name(parent: int, name: str, other: str) -> None:
-    """Let the file ``name`` be there as ``other`` too, so that it outlives what replaces ``name``. Raises OSError when ``other`` exists.
-
-    A file system without hard links takes ``name`` away for the moment until it is replaced.
-    """
-    check_part(name, name)
-    check_part(other, other)
-    try:
-        os.link(name, other, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS or stat_beneath(parent, other) is not None:
-            raise
-        os.rename(name, other, src_dir_fd=parent, dst_dir_fd=parent)
 
 
 def remove_file(parent: int, name: str) -> None:

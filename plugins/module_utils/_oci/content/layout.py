@@ -19,9 +19,9 @@ from dataclasses import replace
 
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
-from ..spec.digest import ALGORITHMS, Digest
+from ..spec.digest import Digest
 from ..spec.errors import InvalidError, NotFoundError, StorageError, located, storage_errors
-from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, give_name, nearest, open_beneath, stat_beneath, sweep
+from .beneath import TEMP_PREFIX, NewFile, default_mode, folder, folder_beneath, nearest, open_beneath, stat_beneath, sweep
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .store import Fetcher, Incoming, Opener, RawReader, bytes_opener
 
@@ -91,8 +91,10 @@ class Layout(IndexedStore):
         finally:
             self._damaged, self._unmoved = frozenset(), {}
         self._sweep()
+        from .writing import sync_names
+
         with folder(self.path) as root:
-            _sync_names(root)
+            sync_names(root, _BLOBS)
 
     @contextlib.contextmanager
     def _keeping(self, kept: t.Iterable[Descriptor]) -> t.Iterator[None]:
@@ -139,6 +141,8 @@ class Layout(IndexedStore):
                 blob.commit_into(blobs, desc.digest.encoded, sync_folder=False)
 
     def _adopt(self, desc: Descriptor, descriptor: int) -> bool:
+        from .writing import give_name
+
         with folder(self.path) as root, folder_beneath(root, _folder_of(desc), create_mode=_FOLDER_MODE) as blobs:
             return give_name(descriptor, blobs, desc.digest.encoded, default_mode())
 
@@ -203,28 +207,19 @@ class Layout(IndexedStore):
     def change_index(self, change: t.Callable[[LayoutIndex], LayoutIndex]) -> None:
         """Replace index.json by what ``change`` makes of it, under the lock; the same object is no change."""
         from .lock import locked  # for who writes
+        from .writing import sync_names
 
         with folder(self.path) as root, locked(root, self.path):
             sweep(root)
             old = self._read_index(root)
             self._index = change(old)
             if self._index is not old:
-                _sync_names(root)
+                sync_names(root, _BLOBS)
                 _write(root, _INDEX, self._index.to_bytes())
 
 
 def _folder_of(desc: Descriptor) -> t.List[str]:
     return [_BLOBS, desc.digest.algorithm]
-
-
-def _sync_names(root: int) -> None:
-    """Let the names of all blobs outlast a loss of power, also of those that another process has just stored."""
-    with contextlib.suppress(NotFoundError), folder_beneath(root, [_BLOBS]) as blobs:
-        for algorithm in ALGORITHMS:
-            found = stat_beneath(blobs, algorithm)
-            if found is not None and stat.S_ISDIR(found.st_mode):
-                with folder_beneath(blobs, [algorithm]) as named:
-                    os.fsync(named)
 
 
 def _read_documents(root: int) -> LayoutIndex:

@@ -27,6 +27,11 @@ class Spool:
     def __init__(self, path: t.Optional[str]) -> None:
         self._path = None if path is None else os.path.abspath(path)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is written can be read again."""
+        return self._path is not None
+
     def open(self) -> t.BinaryIO:
         """A file to write to."""
         if self._path is None:

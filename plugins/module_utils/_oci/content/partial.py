@@ -22,9 +22,9 @@ from ..spec.descriptor import Descriptor
 from ..spec.errors import CancelledError, MismatchError, RegistryError, TransportError
 from .beneath import PARTIAL_PREFIX, NewFile, folder, forget_temp, nearest, remove_unless_held, scratch_file, stat_beneath, temp_name
 from .store import CHUNK, Opener, Prefix, VerifyingReader
+from .writing import Writeback
 
 WORTH = 1024 * 1024  # bytes below which a fresh start costs no more than what it takes to go on
-_WRITE_BACK = 8 * 1024 * 1024  # bytes after which the disk gets something to do: less costs calls, more leaves it idle
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS = 8  # somebody puts something else there again and again: then another name
 
@@ -121,7 +121,7 @@ class ScratchFile(BlobFile):
         with folder(nearest(spare)) as nameless:
             super().__init__(nameless if parent is None else parent, desc, where=where)
         # It is read once, from memory if it can be, and no disk need ever see it.
-        self._durable = False
+        self.durable = False
 
     def _create(self) -> t.Tuple[t.Optional[str], int]:
         return super()._create() if self._resumable else self._create_other()
@@ -227,14 +227,13 @@ def _continued(file: PartialFile, offset: int, held: int, desc: Descriptor, cont
 
 
 def _write(file: PartialFile, offset: int, reader: VerifyingReader) -> None:
-    begun = offset
+    disk = Writeback(file.fd, offset)
     with reader:
         for piece in reader.pieces():
             file.write_at(offset, piece)
             offset += len(piece)
-            if offset - begun >= _WRITE_BACK:
-                file.write_back(begun, offset - begun)
-                begun = offset
+            if file.durable:
+                disk.reached(offset)
 
 
 def held_bytes(descriptor: int, offset: int, size: int) -> int:

@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci import signals
-from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath, writing
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import bytes_opener
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.retry import Patience
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import ending
@@ -136,7 +136,7 @@ def test_temp_files_of_whoever_cannot(tmp_path: pathlib.Path, monkeypatch: pytes
     with beneath.folder(str(tmp_path)) as parent:
         kept, left = beneath.NewFile(parent), beneath.NewFile(parent)
         kept.commit("kept")
-        beneath.replace_link(parent, "link", "kept")
+        writing.replace_link(parent, "link", "kept")
         assert left.name in os.listdir(tmp_path)
         temps.close()
         assert sorted(os.listdir(tmp_path)) == ["kept", "link"]

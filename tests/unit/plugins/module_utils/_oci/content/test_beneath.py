@@ -13,7 +13,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import beneath, writing
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import CancelledError
 
 
@@ -56,7 +56,7 @@ def test_what_is_written_in_several_calls_lies_where_it_should(
 def test_the_second_name_of_a_link_is_one_of_the_link_itself(parent: int, tmp_path: pathlib.Path) -> None:
     (tmp_path / "target").write_text("of others")
     (tmp_path / "link").symlink_to("target")
-    beneath.second_name(parent, "link", "other")
+    writing.second_name(parent, "link", "other")
     assert os.readlink(tmp_path / "other") == "target"
     assert (tmp_path / "target").stat().st_nlink == 1
 

@@ -26,12 +26,12 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.beneath im
     folder,
     folder_beneath,
     open_beneath,
-    replace_link,
     sweep,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.codec import inflated
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.lock import locked, locked_file
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Source, VerifyingReader
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.writing import replace_link
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import (
     CancelledError,
