@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import typing as t
 
 import pytest
@@ -31,6 +32,7 @@ from examples import (
     tasks_of,
 )
 from oras_artifacts import Oras, push_chart
+from signing_programs import Notation
 from support import succeed
 
 
@@ -100,12 +102,19 @@ TOOLBOX = ("oci_push", "oci_attach", "oci_tag", "oci_manifest", "oci_info", "oci
 
 
 @pytest.mark.parametrize("module", TOOLBOX)
-def test_the_examples_of_the_toolbox(module: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+def test_the_examples_of_the_toolbox(
+    module: str, place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, here = place
     # A return value is called pinned, too.
     here = {name: value for name, value in here.items() if name != "pinned"}
-    here = {**here, '["localhost:5000"]': f'["{registry.host}"]', "/etc/pki/": f"{folder}/"}
+    here = {**here, '["localhost:5000"]': f'["{registry.host}"]', "/etc/pki/": f"{folder}/", "O=Example": "O=Notary"}
     variables = make_toolbox(folder, here)
+    if module == "oci_verify":
+        notation = Notation(peers.require("notation"), folder / "notation")
+        notation.sign(f"{here['registry.example.com/']}team/app:1.4")
+        shutil.copy(notation.certificate("ours"), folder / "signing-ca.pem")
+        monkeypatch.setenv("PATH", f"{notation.path.parent}{os.pathsep}{os.environ['PATH']}")
     tasks = tasks_of(module, here)
     assert len(tasks) >= 3
     play = {"hosts": "localhost", "vars": variables, "tasks": tasks}
