@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import random
 import typing as t
 
 import pytest
@@ -157,3 +159,15 @@ def test_an_image_and_an_artifact(run: Run, tmp_path: pathlib.Path) -> None:
     artifact = {"path": str(tmp_path / "out"), "tag": "v2", "artifact_type": "a/b", "files": [{"src": str(tmp_path / "hello.conf")}]}
     assert run.done(artifact)["changed"] and not run.done(artifact)["changed"]
     assert Layout(str(tmp_path / "out")).names() == ["v1", "v2"]
+
+
+def test_the_disk_works_while_a_large_layer_is_made(run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in check mode, which writes none."""
+    (tmp_path / "large").write_bytes(random.Random(9).randbytes(20 * 1024 * 1024))
+    begun: t.List[int] = []
+    real = os.posix_fadvise
+    monkeypatch.setattr(os, "posix_fadvise", lambda *args: (begun.append(args[2]), real(*args)))
+    image = {"path": str(tmp_path / "out"), "tag": "v1", "platform": "linux/amd64", "layers": [{"src": str(tmp_path / "large")}]}
+    assert run.done(image, check=True)["changed"] and not begun
+    assert run.done(image)["changed"] and sum(begun) > 10 * 1024 * 1024
+    assert not run.done(image)["changed"]
