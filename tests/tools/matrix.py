@@ -5,9 +5,10 @@
 
     matrix.py [PAIR ...]      2.19, 2.20, 2.21 and next; all by default
 
-Each has an environment of its own below ``.build/matrix``, made by the Python that the pair names. Units and the sanity tests run on
-all Pythons of a pair that are here, modules of the integration tests on its oldest. What is absent is said by name. A promised
-ansible-core that cannot be had is a failure; the next one, which is a pre-release, is not. The last line is the sum.
+Each has an environment of its own below ``.build/matrix``, made by the Python that the pair names. The sanity tests run on all Pythons
+of a pair that are here, unit tests on its oldest and on the controller's (``make units`` has all of the newest pair), modules of the
+integration tests on its oldest. What is absent is said by name. A promised ansible-core that cannot be had is a failure; the next one,
+which is a pre-release, is not. The last line is the sum.
 """
 
 from __future__ import annotations

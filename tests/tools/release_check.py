@@ -171,7 +171,7 @@ class Check:
         )
         definition = self.scratch / "execution-environment.yml"
         definition.write_text(json.dumps(EXECUTION_ENVIRONMENT))
-        self.run(program, "create", "--file", str(definition), "--context", str(context))
+        self.run(program, "create", "--file", str(definition), "--context", str(context), "--output-filename", "Containerfile")
         recipe = (context / "Containerfile").read_text()
         for file, wanted in (("requirements.txt", _listed("requirements.txt")), ("bindep.txt", _listed("bindep.txt"))):
             used = (context / "_build" / file).read_text()

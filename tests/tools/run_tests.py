@@ -6,8 +6,8 @@
     run_tests.py [--pair NAME] [STAGE ...]
 
 Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
-that the Makefile made. With ``--pair`` trees and logs are below a folder of that name, and modules run with the oldest Python that is
-here and that this ansible-core manages: matrix.py uses it for each ansible-core.
+that the Makefile made. With ``--pair`` trees and logs are below a folder of that name, unit tests run on the oldest Python that is here and
+that this ansible-core manages and on the controller's, and modules of the integration tests on the oldest: matrix.py uses it.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
@@ -148,7 +148,10 @@ def sanity(stage: Stage) -> Outcome:
 
 
 def units(stage: Stage) -> Outcome:
-    return counted(stage, stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no"), stage.junit())
+    """On every Python that is here; a pair of the matrix has its oldest and its controller's, between which the newest pair has all."""
+    chosen = [("--python", python) for python in dict.fromkeys([oldest_python(), own_python()])] if stage.pair else [()]
+    results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *python) for python in chosen]
+    return counted(stage, all(results), stage.junit())
 
 
 def coverage(stage: Stage) -> Outcome:
@@ -192,11 +195,18 @@ def integration(stage: Stage) -> Outcome:
 
 def where_modules_run(stage: Stage) -> t.Tuple[str, ...]:
     """The newest pair has one Python for all; each pair of the matrix has its oldest for the modules."""
-    controller = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not stage.pair:
-        return "--venv", "--python", controller
-    oldest = next(version for version in managed_pythons() if shutil.which(f"python{version}"))
-    return "--controller", f"origin:python={controller}", "--target", f"controller:python=venv/{oldest}"
+        return "--venv", "--python", own_python()
+    return "--controller", f"origin:python={own_python()}", "--target", f"controller:python=venv/{oldest_python()}"
+
+
+def own_python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def oldest_python() -> str:
+    """The oldest that is here of those that this ansible-core runs modules with."""
+    return next(version for version in managed_pythons() if shutil.which(f"python{version}"))
 
 
 @contextlib.contextmanager
