@@ -3,6 +3,7 @@
 
 # The front door for people and for CI. Everything is made below .build/; nothing is installed on the machine.
 #   PYTHON=python3.12     another Python than the newest
+#   PAIRS="2.19 next"     of make test-matrix: 2.19, 2.20, 2.21, next
 #   SECONDS=3600          of make fuzz, for each target; TARGETS="tar codec" for some of them only
 #   WORK="1 2 growth" of make bench, WORK="build pull" of make bench-start; RUNS=5 of each; SCALE=0.1 of the sizes and counts
 #   FILES="spec/digest.py" of make mutants; SAMPLE=20 for so many mutants of each file
@@ -11,17 +12,22 @@ PYTHON ?=
 BUILD := $(CURDIR)/.build
 VENV := $(BUILD)/venv
 QUICKSTART_VENV := $(BUILD)/quickstart-venv
+RELEASE_VENV := $(BUILD)/release-venv
 FUZZ_VENV := $(BUILD)/fuzz-venv
 SECONDS ?= 60
 TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
-.PHONY: help test sanity units coverage integration system lint torture torture-peers quickstart bench bench-start fuzz mutants format peers clean
+.PHONY: help test test-matrix release-check release sanity units coverage integration system lint torture torture-peers quickstart bench \
+  bench-start fuzz mutants format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
 	@echo "make test         all of: sanity units coverage integration system lint"
+	@echo "make test-matrix  sanity, units and integration with each ansible-core and its Pythons; PAIRS=2.19 for one of them"
+	@echo "make release-check  a release in a scratch copy: tarball, galaxy-importer, ansible-builder, installed and used"
+	@echo "make release VERSION=1.0.0  the version, the changelog and the tarball; see CONTRIBUTING.md"
 	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
 	@echo "make bench        side by side with oras, crane, skopeo, umoci and buildx: about 45 minutes"
@@ -35,6 +41,18 @@ help:
 test sanity units coverage integration system lint torture torture-peers: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@)
+
+test-matrix: $(BUILD)/checked
+	@$(START) $(TOOLS)/matrix.py $(PAIRS)
+
+release-check: $(BUILD)/checked
+	@$(START) $(TOOLS)/environment.py $(RELEASE_VENV) requirements-release.txt $(PYTHON)
+	@$(RELEASE_VENV)/bin/python $(TOOLS)/release_check.py
+
+release: $(BUILD)/checked
+	@test -n "$(VERSION)" || { echo "Say which: make release VERSION=1.0.0"; exit 2; }
+	@$(START) $(TOOLS)/environment.py $(RELEASE_VENV) requirements-release.txt $(PYTHON)
+	@$(RELEASE_VENV)/bin/python $(TOOLS)/release.py $(VERSION)
 
 quickstart: $(BUILD)/python
 	@$(START) $(TOOLS)/environment.py $(QUICKSTART_VENV) requirements-quickstart.txt $(PYTHON)

@@ -34,10 +34,23 @@ def version_of(python):
     return int(major), int(minor)
 
 
-def newest_python(wanted):
+def managed_pythons():
+    """Those of pyenv, where it is."""
     versions = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv") / "versions"
-    managed = [str(path) for path in versions.glob("3.*/bin/python3")]
-    names = [wanted] if wanted else [*CANDIDATES, *managed]
+    return [str(path) for path in versions.glob("3.*/bin/python3")]
+
+
+def python_of(version):
+    """An interpreter of exactly this (major, minor)."""
+    name = "python{}.{}".format(*version)
+    for python in [name, *managed_pythons()]:
+        if version_of(python) == version:
+            return python
+    raise Missing(f"{name} with its venv module is not on this machine")
+
+
+def newest_python(wanted):
+    names = [wanted] if wanted else [*CANDIDATES, *managed_pythons()]
     found = {name: version_of(name) for name in names}
     usable = {name: version for name, version in found.items() if version and version >= OLDEST}
     if not usable:

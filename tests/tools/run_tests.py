@@ -3,23 +3,27 @@
 
 """What ``make test`` does: every stage, whatever the others say, and one line at the end: ``N passed, N failed``.
 
-    run_tests.py [STAGE ...]
+    run_tests.py [--pair NAME] [STAGE ...]
 
 Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
-that the Makefile made.
+that the Makefile made. With ``--pair`` trees and logs are below a folder of that name, unit tests run on the oldest Python that is here and
+that this ansible-core manages and on the controller's, and modules of the integration tests on the oldest: matrix.py uses it.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -41,6 +45,9 @@ TAIL_LINES = 150
 # The releases of the script that ansible-test 2.19 to 2.21 look for.
 GET_PIP_VERSIONS = ("24_2", "25_2")
 COVERED = 95  # per cent, of lines and of branches
+# Packages of the library in which every type is said and checked (.mypy.ini).
+TYPED = ("spec", "content", "registry")
+DOCS_OPTIONS = ("--check-extra-docs-refs", "--skip-rstcheck")
 SKIPPED_EVERYTHING = "All targets skipped"
 
 
@@ -61,10 +68,11 @@ class Outcome:
 class Stage:
     """One stage: its tree, its log, its commands."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pair: str = "") -> None:
         self.name = name
-        self.tree = BUILD / "trees" / name / "ansible_collections" / "lading" / "oci"
-        self.log = LOGS / f"{name}.log"
+        self.pair = pair
+        self.tree = BUILD / "trees" / pair / name / "ansible_collections" / "lading" / "oci"
+        self.log = LOGS / pair / f"{name}.log"
 
     def prepare(self) -> None:
         copy_checkout(self.tree)
@@ -140,7 +148,10 @@ def sanity(stage: Stage) -> Outcome:
 
 
 def units(stage: Stage) -> Outcome:
-    return counted(stage, stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no"), stage.junit())
+    """On every Python that is here; a pair of the matrix has its oldest and its controller's, between which the newest pair has all."""
+    chosen = [("--python", python) for python in dict.fromkeys([oldest_python(), own_python()])] if stage.pair else [()]
+    results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *python) for python in chosen]
+    return counted(stage, all(results), stage.junit())
 
 
 def coverage(stage: Stage) -> Outcome:
@@ -176,12 +187,26 @@ def integration(stage: Stage) -> Outcome:
                 raise
             skipped.append(f"roles_build: a Docker engine or oras is missing: {error}")
         (stage.tree / "tests" / "integration" / "integration_config.yml").write_text(json.dumps(config))
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        command = ("ansible-test", "integration", "--venv", "--requirements", "--python", python, "--color", "no")
-        succeeded = stage.run(*command)
+        succeeded = stage.run("ansible-test", "integration", "--requirements", *where_modules_run(stage), "--color", "no")
     passed = len(re.findall(r"^Running (\S+) integration test role", stage.log.read_text(), re.MULTILINE))
     failed = 0 if succeeded else 1
     return counted(stage, succeeded, Outcome(passed - failed, failed, skipped))
+
+
+def where_modules_run(stage: Stage) -> t.Tuple[str, ...]:
+    """The newest pair has one Python for all; each pair of the matrix has its oldest for the modules."""
+    if not stage.pair:
+        return "--venv", "--python", own_python()
+    return "--controller", f"origin:python={own_python()}", "--target", f"controller:python=venv/{oldest_python()}"
+
+
+def own_python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def oldest_python() -> str:
+    """The oldest that is here of those that this ansible-core runs modules with."""
+    return next(version for version in managed_pythons() if shutil.which(f"python{version}"))
 
 
 @contextlib.contextmanager
@@ -205,12 +230,14 @@ def lint(stage: Stage) -> Outcome:
     commands = (
         ("ruff", "check", "--no-cache", "."),
         ("ruff", "format", "--no-cache", "--check", "."),
+        ("mypy", "--no-incremental", *(f"plugins/module_utils/_oci/{package}" for package in TYPED)),
+        ("yamllint", "--strict", "."),
         ("ansible-lint", "--offline", "--strict"),
-        ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "--skip-rstcheck", "."),
+        (*("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all"), *DOCS_OPTIONS, "."),
         ("antsibull-changelog", "lint"),
         ("reuse", "lint", "--quiet"),
     )
-    results = [stage.run(*command) for command in commands]
+    results = [stage.run(*command, MYPYPATH=str(stage.tree.parents[2])) for command in commands]
     return Outcome(sum(results), len(results) - sum(results))
 
 
@@ -249,8 +276,8 @@ STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
 LONG_STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {"torture": torture, "torture-peers": torture_peers}
 
 
-def run_stage(name: str) -> Outcome:
-    stage, start = Stage(name), time.monotonic()
+def run_stage(name: str, pair: str) -> Outcome:
+    stage, start = Stage(name, pair), time.monotonic()
     try:
         stage.prepare()
         outcome = {**STAGES, **LONG_STAGES}[name](stage)
@@ -279,14 +306,28 @@ def use_real_interpreters() -> None:
     os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), *folders, os.environ["PATH"]])
 
 
-def show_failure(name: str) -> None:
-    lines = (LOGS / f"{name}.log").read_text(errors="replace").splitlines()
-    print(f"\n==== {name}: the last {min(len(lines), TAIL_LINES)} lines of .build/logs/{name}.log")
+def managed_pythons() -> t.List[str]:
+    """Versions of Python that this ansible-core runs modules with, the oldest first, whether they are here or not."""
+    package = importlib.util.find_spec("ansible_test")
+    assert package is not None and package.submodule_search_locations
+    constants = pathlib.Path(package.submodule_search_locations[0], "_util", "target", "common", "constants.py")
+    named = runpy.run_path(str(constants))
+    return [*named["REMOTE_ONLY_PYTHON_VERSIONS"], *named["CONTROLLER_PYTHON_VERSIONS"]]
+
+
+def show_failure(name: str, pair: str) -> None:
+    log = LOGS / pair / f"{name}.log"
+    lines = log.read_text(errors="replace").splitlines()
+    print(f"\n==== {name}: the last {min(len(lines), TAIL_LINES)} lines of {log.relative_to(ROOT)}")
     print("\n".join(lines[-TAIL_LINES:]))
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(STAGES)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pair", default="")
+    parser.add_argument("stages", nargs="*")
+    arguments = parser.parse_args()
+    names, pair = arguments.stages or list(STAGES), arguments.pair
     unknown = [name for name in names if name not in {**STAGES, **LONG_STAGES}]
     if unknown:
         print(f"no such stage: {', '.join(unknown)} (there are {', '.join([*STAGES, *LONG_STAGES])})")
@@ -294,11 +335,14 @@ def main() -> int:
     use_real_interpreters()
     prepare_ansible_test()
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        outcomes = dict(zip(names, pool.map(run_stage, names)))
+        outcomes = dict(zip(names, pool.map(lambda name: run_stage(name, pair), names)))
     for name, outcome in outcomes.items():
         if outcome.failed:
-            show_failure(name)
+            show_failure(name, pair)
     skipped = [f"{name}: {reason}" for name, outcome in outcomes.items() for reason in outcome.skipped]
+    if {"sanity", "units"} & set(names):
+        absent = [version for version in managed_pythons() if not shutil.which(f"python{version}")]
+        skipped += [f"Python {version}: it is not on this machine" for version in absent]
     if skipped:
         print("\nSkipped:", *skipped, sep="\n  ")
     passed, failed = sum(o.passed for o in outcomes.values()), sum(o.failed for o in outcomes.values())

@@ -22,7 +22,7 @@ from ..spec.strictjson import MAX_DOCUMENT
 from . import tar
 from .archive_file import BLOBS, INDEX, OCI_LAYOUT_FILE, ArchiveFile
 from .beneath import default_mode, folder, sweep
-from .codec import NONE
+from .compression import NONE
 from .lock import locked_file
 from .names import OCI_LAYOUT, IndexedStore, LayoutIndex, check_oci_layout
 from .partial import WORTH, PartialFile, fill, held_bytes, partial_tar_name

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from ..spec.errors import InvalidError, NotFoundError
 from . import tar
-from .codec import MAGIC_SIZE, NONE, inflated, sniff
+from .codec import MAGIC_SIZE, inflated, sniff
+from .compression import NONE
 from .slices import Slice
 
 INDEX, OCI_LAYOUT_FILE, BLOBS = "index.json", "oci-layout", "blobs"

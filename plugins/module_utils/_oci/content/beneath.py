@@ -192,6 +192,9 @@ def open_beneath(root: int, parts: t.Sequence[str]) -> t.BinaryIO:
     return open(descriptor, "rb", buffering=0)
 
 
+_NewFile = t.TypeVar("_NewFile", bound="NewFile")
+
+
 class NewFile:
     """A file that appears under its name whole or not at all: temp file beside it, fsync, rename, fsync of the folder.
 
@@ -262,7 +265,7 @@ class NewFile:
         os.close(self.fd)
         os.close(self._parent)
 
-    def __enter__(self) -> NewFile:
+    def __enter__(self: _NewFile) -> _NewFile:
         return self
 
     def __exit__(self, *_exc: t.Any) -> None:

@@ -13,7 +13,7 @@ import zlib
 
 from ..spec.errors import InvalidError
 from . import gzip_blocks
-from .compression import BZIP2, DEFAULT_LEVELS, GZIP, MAX_RATIO, NONE, XZ, ZSTD, check_level
+from .compression import BZIP2, DEFAULT_LEVELS, GZIP, MAX_RATIO, NONE, XZ, ZSTD, Block, check_level
 from .store import CHUNK
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -42,10 +42,13 @@ class Writable(t.Protocol):
 class _Decoder(t.Protocol):
     """One member of a stream: ``decode`` gives at most CHUNK bytes (as far as the library can bound them), b'' when it wants input."""
 
-    eof: bool
-    unused_data: bytes
-
     def decode(self, data: bytes) -> bytes: ...
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     @property
     def needs_input(self) -> bool: ...
@@ -213,7 +216,7 @@ class Deflater:
         self._inner = _compressor(codec, chosen) if codec != GZIP else None
 
     @property
-    def blocks(self) -> t.Sequence[gzip_blocks.Block]:
+    def blocks(self) -> t.Sequence[Block]:
         """Those of a gzip stream that is finished."""
         return self._blocks.blocks if self._blocks is not None else ()
 

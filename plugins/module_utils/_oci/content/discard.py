@@ -27,9 +27,9 @@ if t.TYPE_CHECKING:
 
 
 class Discarded(t.NamedTuple):
-    """``index`` as it is to be, the same object for no change; ``blobs``: what goes, parents before what they name."""
+    """``left``: the index as it is to be, the same object for no change; ``blobs``: what goes, parents before what they name."""
 
-    index: LayoutIndex
+    left: LayoutIndex
     blobs: t.Tuple[Digest, ...]
 
 
@@ -49,7 +49,7 @@ def discard(store: IndexedStore, choose: Choose) -> None:
 def _out_of_archive(archive: Archive, choose: Choose) -> None:
     def change(index: LayoutIndex) -> t.Tuple[LayoutIndex, t.Set[str]]:
         chosen = choose(index)
-        return chosen.index, {f"{BLOBS}/{digest.algorithm}/{digest.encoded}" for digest in chosen.blobs}
+        return chosen.left, {f"{BLOBS}/{digest.algorithm}/{digest.encoded}" for digest in chosen.blobs}
 
     archive.rewrite(change)
 
@@ -60,7 +60,7 @@ def _out_of_folder(layout: Layout, choose: Choose) -> None:
     def change(index: LayoutIndex) -> LayoutIndex:
         chosen = choose(index)
         going.extend(chosen.blobs)
-        return chosen.index
+        return chosen.left
 
     with folder(layout.path) as root, folder_beneath(root, [BLOBS], create_mode=0o777) as blobs:
         # Writers hold theirs while content arrives over the network, as those of a tar do.

@@ -22,7 +22,8 @@ from ..spec.image import parse_config
 from ..spec.reference import image_name, position_of
 from ..spec.strictjson import MAX_DOCUMENT
 from .archive_file import DOCKER_MANIFEST, ArchiveFile, Member
-from .codec import GZIP, MAGIC_SIZE, NONE, ZSTD, sniff
+from .codec import MAGIC_SIZE, sniff
+from .compression import GZIP, NONE, ZSTD
 from .slices import Slice
 from .store import CHUNK, RawReader, Source
 

@@ -24,7 +24,8 @@ def ssl_context(host: str, options: RegistryOptions, as_client: bool = True) -> 
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.keylog_filename = None  # SSLKEYLOGFILE would have the keys of the connections written to a file
+    # SSLKEYLOGFILE would have the keys of the connections written to a file. typeshed knows no None here.
+    context.keylog_filename = None  # type: ignore[assignment]
     _trust_certifi_where_the_system_has_nothing(context)
     if options.ca_path:
         _trust(context, options.ca_path, "ca_path")

@@ -224,7 +224,8 @@ def _headers(request: Request) -> t.Dict[str, str]:
 
 
 def _sendable(body: t.Optional[Body]) -> t.Any:
-    stretch = body.stretch() if hasattr(body, "stretch") else None
+    tell = getattr(body, "stretch", None)
+    stretch = tell() if tell is not None else None
     if stretch is None:
         return body
     from .sending import StretchBody

@@ -102,7 +102,7 @@ def _optional_type(value: t.Any, what: str) -> str:
         return ""
     if not mediatype.is_valid(value):
         raise InvalidError(f"{what} has no valid artifactType: {value!r}")
-    return value
+    return t.cast(str, value)
 
 
 def _embedded(value: t.Any, digest: Digest, size: int, what: str) -> t.Optional[bytes]:

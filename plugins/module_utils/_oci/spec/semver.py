@@ -104,7 +104,7 @@ def _comparator(term: str, text: str) -> _Comparator:
         if part is None or part in "xX*":
             break
         numbers.append(int(part))
-    low = Version(*[*numbers, 0, 0, 0][:3], _pre(pre))
+    low = _version(numbers, _pre(pre))
     pre_of = (low.major, low.minor, low.patch) if pre is not None else None
     return _bounds(operator or "", numbers, low, pre_of)
 
@@ -136,7 +136,13 @@ def _next(numbers: t.Sequence[int]) -> t.Optional[Version]:
     """The lower bound of what comes after everything that begins with these numbers; None when everything does."""
     if not numbers:
         return None
-    return Version(*[*numbers[:-1], numbers[-1] + 1, 0, 0, 0][:3], _LOWEST)
+    return _version([*numbers[:-1], numbers[-1] + 1], _LOWEST)
+
+
+def _version(numbers: t.Sequence[int], pre: PreRelease) -> Version:
+    """Of its first numbers; those that are not given are 0."""
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
+    return Version(major, minor, patch, pre)
 
 
 def _just_after(version: Version) -> Version:
