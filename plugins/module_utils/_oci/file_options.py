@@ -47,5 +47,5 @@ def media_type_of(text: t.Optional[str], what: str) -> t.Optional[str]:
 def existing(source: str, what: str) -> str:
     """Raises NotFoundError."""
     if not os.path.exists(source):
-        raise NotFoundError(f"{what}.src: no such file or folder: {source}")
+        raise NotFoundError(f"{what}.src: no such file or folder: {source} (it has to be on the host that the task runs on)")
     return source

@@ -219,7 +219,7 @@ def _open(module: AnsibleModule, side: str, parsed: reference.Reference, options
         found = options_for(module, parsed, options)
         store = open_repository(parsed, found, module.warn, writing=side == "destination")
     elif options is not None:
-        raise InvalidError("registry options are given, but this side is a layout")
+        raise InvalidError("registry options are given, but this side is a layout: leave them out")
     elif side != "destination":
         store = _readable(parsed)
     elif parsed.docker:

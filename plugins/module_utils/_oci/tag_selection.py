@@ -40,5 +40,6 @@ def _matcher(text: t.Optional[str]) -> Matches:
     try:
         expression = re.compile(text)
     except re.error as error:
-        raise InvalidError(f"tags_matching is {text!r}, which is not a regular expression: {error}") from error
+        hint = "(.* is any tag, semver:>=1.2 is for versions)"
+        raise InvalidError(f"tags_matching is {text!r}, which is not a regular expression: {error} {hint}") from error
     return lambda tag: expression.fullmatch(tag) is not None

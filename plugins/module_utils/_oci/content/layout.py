@@ -50,7 +50,7 @@ class Layout(IndexedStore):
         with contextlib.suppress(NotFoundError):
             return _read_documents(root)
         if _is_unfinished(root):
-            raise NotFoundError("the folder is empty, there is no OCI layout in it")
+            raise NotFoundError("the folder is empty, there is no OCI layout in it (is it the right one?)")
         try:
             # Another process may have made the layout between the two looks.
             return _read_documents(root)

@@ -81,7 +81,7 @@ class LayoutIndex:
             raise NotFoundError("the layout is empty")
         digests = {str(entry.get("digest")) for entry in self.entries}
         if len(digests) > 1:
-            raise InvalidError(f"the layout has {len(digests)} manifests: say which ref is meant ({self._known_names()})")
+            raise InvalidError(f"the layout has {len(digests)} manifests: say which ref is meant, as oci:PATH:REF ({self._known_names()})")
         return self._one(self.entries, "the layout")
 
     def at(self, position: int) -> Descriptor:

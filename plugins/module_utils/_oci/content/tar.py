@@ -132,7 +132,7 @@ class Cursor:
         while left:
             chunk = self._stream.read(left) if parts[-1] else b""
             if not chunk:
-                raise InvalidError(f"the tar is cut short in {what}")
+                raise InvalidError(f"the tar is cut short in {what}" + ("" if self.position >= BLOCK else ", or is no tar at all"))
             parts.append(chunk)
             left -= len(chunk)
         self.position += size

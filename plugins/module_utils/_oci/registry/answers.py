@@ -18,12 +18,13 @@ from .origin import quoted
 if t.TYPE_CHECKING:
     from .transport import Response
 
+UNKNOWN = " (no such tag, digest or repository, or none that this login may see; oci_info with gather=tags lists the tags)"
 _WARNING = re.compile(r'299\s+-\s+"((?:[^"\\]|\\.)*)"')
 
 
-def not_found(response: Response, doing: str) -> NotFoundError:
+def not_found(response: Response, doing: str, hint: str = "") -> NotFoundError:
     response.finish()
-    return NotFoundError(f"{doing}: not found")
+    return NotFoundError(f"{doing}: not found{hint}")
 
 
 def status_text(status: int) -> str:

@@ -19,6 +19,9 @@ if t.TYPE_CHECKING:
 MAX_ERROR = 1024 * 1024
 _SHOWN_ERRORS = 3
 _SHOWN_DETAIL = 300  # characters
+_NO_LOGIN = "log in with oci_login, docker login or podman login, or give username and password"
+_WRONG_LOGIN = "they are wrong, or do not reach for this"
+_TLS = "plain_http is set, and the registry may want TLS"
 
 
 def failure(response: Response, doing: str, hint: str = "") -> RegistryError:
@@ -31,7 +34,10 @@ def failure(response: Response, doing: str, hint: str = "") -> RegistryError:
     code = next((error["code"] for error in errors if isinstance(error.get("code"), str)), "")
     words = "; ".join(_told(error) for error in errors[:_SHOWN_ERRORS]) or _plain(response, body)
     if hint and response.status in (401, 403):
-        words = f"{words}; {hint}" if words else hint
+        advice = f"{hint}: {_WRONG_LOGIN if hint.startswith('with') else _NO_LOGIN}"
+        words = f"{words}; {advice}" if words else advice
+    if response.status == 400 and not errors and response.url.startswith("http:"):
+        words = f"{words}; {_TLS}" if words else _TLS
     return RegistryError(f"{doing} failed: {status_text(response.status)}{f' ({words})' if words else ''}", response.status, quoted(code))
 
 
@@ -59,9 +65,10 @@ def _told(error: t.Mapping[str, t.Any]) -> str:
 
 
 def _plain(response: Response, body: bytes) -> str:
-    content_type = media_type_of(response) or "no content type"
+    content_type = media_type_of(response)
     if not body:
         return ""
-    if content_type == "text/plain":
+    # What a server says before it knows what is asked of it has no type.
+    if content_type in ("text/plain", ""):
         return quoted(body.decode("utf-8", "replace"))
     return f"the answer is {quoted(content_type)}, not a registry's"

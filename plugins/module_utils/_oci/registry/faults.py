@@ -19,7 +19,7 @@ def translated(error: Exception, url: str, timeout: float) -> TransportError:
     cause = _root_cause(error)
     host = host_of(url)
     if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-        return TransportError(f"no such host: {host}")
+        return TransportError(f"no such host: {host} (is its name right, and can this host resolve it?)")
     if isinstance(cause, ssl.SSLCertVerificationError):
         detail = quoted(cause.verify_message or cause)
         return TransportError(f"the TLS certificate of {host} is not trusted: {detail} (a private CA is named by ca_path)")
@@ -31,7 +31,8 @@ def translated(error: Exception, url: str, timeout: float) -> TransportError:
         return Interrupted(f"{host} closed the connection before the end of its answer")
     if isinstance(cause, socket.timeout) or "timed out" in str(error).lower():
         return Interrupted(f"{host} gave no answer, or too slow a one, within {timeout:g} seconds")
-    return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}")
+    hint = " (does a registry run there, and is the port right?)" if isinstance(cause, ConnectionRefusedError) else ""
+    return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}{hint}")
 
 
 def _root_cause(error: BaseException) -> BaseException:

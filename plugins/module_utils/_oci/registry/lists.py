@@ -59,7 +59,7 @@ class Lists:
         seen: t.Set[str] = set()
         for response in self._pages(url, what):
             if response.status == 404:
-                raise answers.not_found(response, doing)
+                raise answers.not_found(response, doing, "" if field == "repositories" else answers.UNKNOWN)
             if response.status != 200:
                 raise self._failure(response, doing)
             page = [check(name) for name in _strings_of(response, field, what)]

@@ -37,6 +37,7 @@ if t.TYPE_CHECKING:
 # What a registry says of a document that is not the one whose digest was named, or is none any more.
 _DAMAGED = ("DIGEST_INVALID", "MANIFEST_INVALID")
 _ACCEPT = ", ".join(mediatype.ACCEPTED_MANIFESTS)
+_NO_UNTAG = "this registry does not delete single tags (oci_manifest with state=absent deletes a manifest with all its tags)"
 
 
 class Repository(Target):
@@ -102,7 +103,7 @@ class Repository(Target):
     def _untag(self, references: t.Sequence[str]) -> None:
         for name in map(check_tag, references):
             # Deleting the manifest instead would take all other tags of it along (distribution-spec "Deleting tags").
-            self._send_delete(name, "tag", "this registry does not delete single tags")
+            self._send_delete(name, "tag", _NO_UNTAG)
 
     def _delete(self, manifests: t.Sequence[Descriptor]) -> None:
         for desc in manifests:
@@ -166,7 +167,7 @@ class Repository(Target):
         name = digest or check_tag(reference)
         response = self._request("HEAD", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True)
         if response.status == 404:
-            raise answers.not_found(response, self._doing("HEAD", "manifest", name))
+            raise answers.not_found(response, self._doing("HEAD", "manifest", name), answers.UNKNOWN)
         if response.status == 401 or response.status in PASSING:
             # The retries are used up, or the login is: asking once more in another way would only double them.
             raise self._error(response, self._doing("HEAD", "manifest", name))
@@ -186,7 +187,7 @@ class Repository(Target):
         doing, what = self._doing("GET", "manifest", name), f"the manifest {name}"
         response = self._request("GET", self._manifest_url(name), headers={"Accept": _ACCEPT}, across=True, document=what)
         if response.status == 404:
-            raise answers.not_found(response, doing)
+            raise answers.not_found(response, doing, answers.UNKNOWN)
         if response.status in (200, 204) and not answers.size_of(response) and response.length is not None:
             raise answers.unexpected(response, doing)
         if response.status != 200:

@@ -10,6 +10,8 @@ The library raises these and nothing else on purpose; ``module.failing()`` is th
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import typing as t
 
 MESSAGE_LIMIT = 4096
@@ -117,4 +119,6 @@ def storage_errors(doing: str) -> t.Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{doing}: {error.strerror or error}") from error
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        hint = f" (the task runs as user {os.geteuid()}: whose is it, is it read-only, is become needed?)" if refused else ""
+        raise StorageError(f"{doing}: {error.strerror or error}{hint}") from error

@@ -33,6 +33,7 @@ _DOCKER = "docker://"
 _DOCKER_ARCHIVE = "docker-archive:"
 _OTHER_TRANSPORTS = ("oci-layout:", "ocidir:", "docker-daemon:", "dir:", "containers-storage:", "http:", "https:")
 
+_SUPPORTED = " (host/repository, oci:PATH, oci-archive:PATH, docker-archive:PATH are)"
 _BEGINNINGS = (*_LAYOUT_PREFIXES, _DOCKER_ARCHIVE, *_OTHER_TRANSPORTS)
 
 
@@ -211,9 +212,8 @@ def _ambiguous(text: str) -> str:
 def _parse_registry(text: str, ref: t.Optional[str]) -> RegistryReference:
     for transport in _OTHER_TRANSPORTS:
         if text.startswith(transport):
-            raise InvalidError(
-                f"{text!r}: {transport!r} is not supported (host/repository, oci:PATH, oci-archive:PATH, docker-archive:PATH are)"
-            )
+            hint = ": leave it out; plain_http is for registries without TLS" if transport.startswith("http") else _SUPPORTED
+            raise InvalidError(f"{text!r}: {transport!r} is not supported{hint}")
     if text.startswith(_DOCKER):
         text = text[len(_DOCKER) :]
     registry, slash, rest = text.partition("/")
