@@ -14,13 +14,14 @@ VENV := $(BUILD)/venv
 QUICKSTART_VENV := $(BUILD)/quickstart-venv
 RELEASE_VENV := $(BUILD)/release-venv
 FUZZ_VENV := $(BUILD)/fuzz-venv
+DOCS_VENV := $(BUILD)/docs-venv
 SECONDS ?= 60
 TOOLS := tests/tools
 # Any Python 3 starts the tools; they choose the one that the work is done with.
 START := python3
 
 .PHONY: help test test-matrix release-check release sanity units coverage integration system lint torture torture-peers quickstart bench \
-  bench-start fuzz mutants format peers clean
+  bench-start fuzz mutants docs format peers clean
 
 help:
 	@echo "make quickstart   build, copy and pull with a real registry, then again with changed=0"
@@ -34,6 +35,7 @@ help:
 	@echo "make bench-start  what a task with nothing to do costs over one of ping: about 10 minutes"
 	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
 	@echo "make mutants      which small faults in FILES no unit test notices"
+	@echo "make docs         the documentation as a site, in .build/docs/html"
 	@echo "make format       format the Python code"
 	@echo "make peers        fetch the other tools into .build/peers/bin"
 	@echo "make clean        remove .build"
@@ -73,6 +75,10 @@ fuzz: $(BUILD)/checked
 mutants: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
 	@$(VENV)/bin/python $(TOOLS)/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(FILES)
+
+docs: $(BUILD)/python
+	@$(START) $(TOOLS)/environment.py $(DOCS_VENV) requirements-docs.txt $(PYTHON)
+	@$(DOCS_VENV)/bin/python $(TOOLS)/docs_site.py $(BUILD)/docs
 
 format: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
