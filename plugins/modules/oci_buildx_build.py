@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_buildx_build
-short_description: Build an image from a Dockerfile with docker buildx, when something that decides it has changed
+short_description: Build an image from a Dockerfile with docker buildx when something has changed
 description:
   - Runs C(docker buildx build) and puts the result into an OCI layout (tar or folder) or a registry (Open Container Initiative, not
     Oracle Cloud).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_buildx_builder
-short_description: Have a builder instance of docker buildx
+short_description: Create, change and remove builder instances of docker buildx
 description:
   - Creates a builder instance, creates it anew when it is not as declared, starts it and makes it the current one, or removes it.
   - Options that are not given are left as they are.

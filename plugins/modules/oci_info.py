@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_info
-short_description: Tell what images and artifacts are, in a registry or an OCI layout
+short_description: Get facts of images and artifacts in a registry or an OCI layout
 description:
   - Returns facts of images and artifacts (Open Container Initiative, not Oracle Cloud) where they are, as C(oras manifest fetch),
     C(oras discover), C(crane digest), C(crane config), C(crane ls) and C(skopeo inspect) do. No daemon is asked, and no layer is read.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_layout_info
-short_description: Tell what is in an OCI layout and what is wrong with it, and repair it
+short_description: Get facts of an OCI layout, find what is damaged or missing, and repair it
 description:
   - Returns what a layout folder or layout tar (Open Container Initiative, not Oracle Cloud) has. It tells the refs, every blob and whether
     a ref reaches it, what is missing, and what is attached to what. With O(verify) it reads and hashes everything.

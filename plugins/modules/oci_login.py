@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_login
-short_description: Keep credentials of a registry for other tools, or take them away
+short_description: Log in to a registry for all tools, or log out
 description:
   - Writes what C(docker login), C(podman login) and C(oras login) write, the credentials of a registry (Open Container Initiative, not
     Oracle Cloud) in a Docker C(config.json) or a containers C(auth.json), or in a credential helper. The modules of this collection

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_pull
-short_description: Pull the files of an artifact, or the root file system of an image, out of a registry or an OCI layout
+short_description: Pull the files of an artifact or the root file system of an image
 description:
   - Writes the files that an artifact (Open Container Initiative, not Oracle Cloud) holds below a folder, as C(oras pull) does.
   - A layer with the annotation C(org.opencontainers.image.title) is a file of that name. With the annotation

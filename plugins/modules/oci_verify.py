@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_verify
-short_description: Let nothing through that breaks a policy or is not signed
+short_description: Verify that an image or artifact keeps a policy and is signed
 description:
   - Looks at an image or artifact (Open Container Initiative, not Oracle Cloud) before it is used, in a registry or a layout. It has to keep
     the rules of O(policy), and to have the signatures that O(signatures) and O(notary_signatures) ask for. Otherwise the task fails and

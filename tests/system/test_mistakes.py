@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import typing as t
 
 import pytest
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
+from ansible_runs import run_ansible
 from support import fail, succeed
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md"
@@ -136,3 +138,25 @@ def test_mistake(world: World, mistake: str) -> None:
     pattern = ".*".join(map(re.escape, ROWS[mistake].split("...")))
     assert re.search(pattern, said, re.DOTALL), said
     assert not (world.folder / "new").exists() and not (world.folder / "pulled").exists()
+
+
+def test_on_the_command_line(world: World, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page says of one-liners: lists with commas, dictionaries as name=value, and the whole as JSON."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.conf").write_text("listen 80\n")
+    dest = f"{world.host}/{tmp_path.name.lower().replace('_', '-')}/site:1"
+    whole = json.dumps({"src": dest, "src_registry": PLAIN, "gather": ["manifest", "tags"]})
+    lines = [
+        ("oci_push", f"dest={dest} tags=v1,latest files=src=site.conf dest_registry=plain_http=true,retries=0"),
+        ("oci_info", f"src={dest} gather=manifest,tags src_registry=plain_http=true"),
+        ("oci_info", whole),
+    ]
+    said = []
+    for module, arguments in lines:
+        done = run_ansible("ansible", ["localhost", "-m", f"lading.oci.{module}", "-a", arguments])
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(json.loads(done.stdout[done.stdout.index("{") :]))
+    assert said[0]["changed"] and sorted(said[0]["tags"]) == ["1", "latest", "v1"]
+    assert said[1] == said[2]
+    assert said[2]["images"][0]["layers"][0]["annotations"]["org.opencontainers.image.title"] == "site.conf"
+    assert sorted(said[2]["images"][0]["tags"]) == ["1", "latest", "v1"]
