@@ -306,6 +306,18 @@ class TestQuickstart:
         assert "quickstart_folder is needed: the folder to work in" in Runner(tmp_path, "quickstart").failure({})
 
 
+@pytest.mark.usefixtures("docker")
+def test_build_and_push(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> None:
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello" / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    values = {"build_context": f"{tmp_path}/hello", "build_dest": f"{tmp_path}/hello.tar", "build_registry": registry.host}
+    values = {**values, "build_plain_http": "true", "build_repository": repository}
+    build, pushed = Runner(tmp_path, "build_and_push"), Side(registry.host, repository.partition("/")[0])
+    build.from_nothing(values, lambda: pushed.digest(f"{repository.partition('/')[2]}:v1"))
+    assert "build_context is needed: the folder with the Dockerfile" in build.failure({})
+    assert "build_dest is needed: the layout tar to make" in build.failure({"build_context": "./hello"})
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
 def test_each_says_how_to_run_it(name: str) -> None:
     """The header names the command, and each variable that is asked for."""
