@@ -113,6 +113,8 @@ def write_source(root: pathlib.Path, source: pathlib.Path) -> None:
         place.write_text(text)
     shutil.copytree(root / PICTURES, source / PICTURES)
     shutil.copy(TOOLS / "docs_site_conf.py", source / "conf.py")
+    (source / "_static").mkdir()
+    shutil.copy(TOOLS / "docs_site.css", source / "_static")
 
 
 def run(program: str, *arguments: str, **environment: str) -> None:

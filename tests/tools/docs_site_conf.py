@@ -23,6 +23,8 @@ highlight_language = "YAML+Jinja"
 # "--check" stays two dashes.
 smartquotes = False
 html_theme = "sphinx_rtd_theme"
+html_static_path = ["_static"]
+html_css_files = ["docs_site.css"]
 html_copy_source = False
 html_use_index = False
 html_show_sphinx = False

@@ -66,7 +66,9 @@ class Signer:
         return self._images.put(content, cosign.SIMPLE_SIGNING, annotations=notes).to_json()
 
     def tagged(self, of: Descriptor, *layers: Result) -> None:
-        config = self._images.put(b'{"architecture":"","os":"","rootfs":{"type":"layers","diff_ids":[]}}', mediatype.OCI_CONFIG)
+        contents = [layer["digest"] for layer in layers]
+        image = {"architecture": "", "os": "", "rootfs": {"type": "layers", "diff_ids": contents}}
+        config = self._images.put(json.dumps(image).encode(), mediatype.OCI_CONFIG)
         document = {"config": config.to_json(), "layers": list(layers)}
         self._images.document(document, mediatype.OCI_MANIFEST, [f"sha256-{of.digest.encoded}.sig"])
 
