@@ -77,6 +77,11 @@ def test_every_entry_of_the_sanity_ignore_files_has_its_reason() -> None:
             assert re.fullmatch(r"\S+ \S+ # \w.{9,}", line), f"{file.name}: {line}"
 
 
+def test_fragments_have_the_markup_of_changelogs_not_that_of_modules() -> None:
+    for file in (ROOT / "changelogs" / "fragments").glob("*.yml"):
+        assert re.findall(r"\b(?:C|O|V|M|RV|E)\([^)]*\)", file.read_text()) == [], file.name
+
+
 def steps(workflow: pathlib.Path) -> t.List[t.Dict[str, t.Any]]:
     document = yaml.safe_load(workflow.read_text())
     return [step for job in document["jobs"].values() for step in job["steps"]]

@@ -149,10 +149,11 @@ def test_a_pair_without_its_python_is_said_by_name(
     promised: bool, failed: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "ENVIRONMENTS", tmp_path)
-    result = matrix.test(matrix.Pair("9.9", "ansible-core ~= 9.9.0", (9, 9), promised))
+    result = matrix.test(matrix.Pair("9.9", "ansible-core ~= 9.9.0", [(9, 9)], promised))
     assert (result.failed, result.absent) == (failed, "python9.9 with its venv module is not on this machine")
 
 
 def test_a_python_is_found_by_its_version() -> None:
     own = sys.version_info[:2]
-    assert environment.version_of(environment.python_of(own)) == own
+    assert environment.version_of(environment.python_of([own])) == own
+    assert environment.version_of(environment.python_of([(9, 9), own])) == own

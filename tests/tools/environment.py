@@ -40,13 +40,14 @@ def managed_pythons():
     return [str(path) for path in versions.glob("3.*/bin/python3")]
 
 
-def python_of(version):
-    """An interpreter of exactly this (major, minor)."""
-    name = "python{}.{}".format(*version)
-    for python in [name, *managed_pythons()]:
-        if version_of(python) == version:
-            return python
-    raise Missing(f"{name} with its venv module is not on this machine")
+def python_of(versions):
+    """An interpreter of the first of these (major, minor) that is here."""
+    names = ["python{}.{}".format(*version) for version in versions]
+    for version, name in zip(versions, names):
+        for python in [name, *managed_pythons()]:
+            if version_of(python) == version:
+                return python
+    raise Missing(f"{' or '.join(names)} with its venv module is not on this machine")
 
 
 def newest_python(wanted):

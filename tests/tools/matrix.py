@@ -5,10 +5,10 @@
 
     matrix.py [PAIR ...]      2.19, 2.20, 2.21 and next; all by default
 
-Each has an environment of its own below ``.build/matrix``, made by the Python that the pair names. The sanity tests run on all Pythons
-of a pair that are here, unit tests on its oldest and on the controller's (``make units`` has all of the newest pair), modules of the
-integration tests on its oldest. What is absent is said by name. A promised ansible-core that cannot be had is a failure; the next one,
-which is a pre-release, is not. The last line is the sum.
+Each has an environment of its own below ``.build/matrix``, made by the first Python of the pair that is here. The sanity tests run on
+all Pythons of a pair that are here, unit tests on its oldest and on the controller's (``make units`` has all of the newest pair),
+modules of the integration tests on its oldest. What is absent is said by name. A promised ansible-core that cannot be had is a failure;
+the next one, which is a pre-release, is not. The last line is the sum.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """``python`` runs the controller. ``promised``: it is in ``requires_ansible`` of meta/runtime.yml."""
+    """The first of ``pythons`` that is here runs the controller. ``promised``: it is in ``requires_ansible`` of meta/runtime.yml."""
 
     name: str
     requirement: str
-    python: t.Tuple[int, int]
+    pythons: t.Sequence[t.Tuple[int, int]]
     promised: bool = True
 
 
 PAIRS = (
-    Pair("2.19", "ansible-core ~= 2.19.0", (3, 11)),
-    Pair("2.20", "ansible-core ~= 2.20.0", (3, 12)),
-    Pair("2.21", "ansible-core ~= 2.21.0", (3, 13)),
-    Pair("next", "ansible-core >= 2.22.0.dev0", (3, 13), promised=False),
+    Pair("2.19", "ansible-core ~= 2.19.0", ((3, 11), (3, 12), (3, 13))),
+    Pair("2.20", "ansible-core ~= 2.20.0", ((3, 12), (3, 13), (3, 14))),
+    Pair("2.21", "ansible-core ~= 2.21.0", ((3, 13), (3, 12), (3, 14))),
+    Pair("next", "ansible-core >= 2.22.0.dev0", ((3, 13), (3, 14)), promised=False),
 )
 
 
@@ -61,12 +61,12 @@ def test(pair: Pair) -> Result:
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{pair.requirement}\n")
     try:
-        environment.make(folder / "venv", requirements, environment.python_of(pair.python))
+        environment.make(folder / "venv", requirements, environment.python_of(pair.pythons))
     except environment.Missing as error:
         return Result(failed=int(pair.promised), absent=str(error))
     python = folder / "venv" / "bin" / "python"
-    version = subprocess.run([str(python.with_name("ansible")), "--version"], check=True, stdout=subprocess.PIPE, text=True)
-    print(version.stdout.splitlines()[0], flush=True)
+    said = subprocess.run([str(python.with_name("ansible")), "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    print("\n".join(line.strip() for line in said.splitlines() if re.search("^ansible |python version", line)), flush=True)
     command = [str(python), str(ROOT / "tests" / "tools" / "run_tests.py"), "--pair", pair.name, *STAGES]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -97,7 +97,7 @@ def main() -> int:
     results, lines = {}, []
     for name in names:
         pair, start, used = pairs[name], time.monotonic(), sum(os.times()[:4])
-        print(f"\n{pair.requirement}, Python {'.'.join(map(str, pair.python))}", flush=True)
+        print(f"\n{pair.requirement}", flush=True)
         result = results[name] = test(pair)
         took = f"[{time.monotonic() - start:.0f} s, {sum(os.times()[:4]) - used:.0f} s of processor time]"
         said = f"absent: {result.absent}" if result.absent else f"{result.passed} passed, {result.failed} failed"

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import resource
+import sys
 import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
@@ -79,6 +80,10 @@ def side_argument_spec(aliases: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
 def failing(module: AnsibleModule) -> t.Iterator[None]:
     """The one place where errors of the library become ``fail_json``."""
     _leave_no_core()
+    if sys.version_info < (3, 10):
+        from .zip_imports import let_threads_wait
+
+        let_threads_wait()
     with _telling(), Watch(_say_last) as watch:
         try:
             yield

@@ -264,7 +264,7 @@ class TestAppend:
         entries = [{**entry, "digest": f"sha256:{number:064x}"} for number in range(3_000)]
         index = made.document(mediatype.OCI_INDEX, {"manifests": entries})
         root = made.build(added(0, index))
-        started = time.monotonic()
+        started = time.process_time()
         assert made.build(added(0, index), current=root) == root
         assert made.platforms(made.build(added(0, made.image("linux/amd64")), current=root)) == ["linux/amd64"]
-        assert time.monotonic() - started < 20
+        assert time.process_time() - started < 20

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import random
 import typing as t
 
 import pytest
@@ -23,10 +22,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import Pull, apply_unpack, plan_unpack
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.artifacts import MemorySource, member, tar_gz
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.test_partial import Breaking
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.rootfs.images import Rootfs, image
 
 MIB = 1024 * 1024
-CONTENT = random.Random(11).randbytes(3 * MIB)
+CONTENT = noise(11, 3 * MIB)
 CUT = 2 * MIB
 KINDS = ("file", "folder", "rootfs")
 

@@ -18,6 +18,7 @@ import zlib
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content import gzip_blocks, tar
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.gzip_blocks import MAX_BLOCK, MIN_BLOCK, Block, GzipBlocks
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 
 WORDS = [b"layer", b"manifest", b"config", b"digest", b" ", b"\n", b"blob"]
 
@@ -39,7 +40,7 @@ CONTENTS = {
     "text": text(3 * MAX_BLOCK + 7),
     "a block and a record": text(MAX_BLOCK + 512),
     "a block and a byte": text(MAX_BLOCK + 1),
-    "random": random.Random(2).randbytes(2 * MAX_BLOCK + 99) if hasattr(random.Random, "randbytes") else bytes(MAX_BLOCK),
+    "random": noise(2, 2 * MAX_BLOCK + 99),
     "small files": SMALL_FILES,
     "headers alone": tar.encode(tar.Entry("a")) * 5000,
     "the word alone": b"ustar" * 400_000,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
-import random
 import threading
 import time
 import typing as t
@@ -36,9 +35,10 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     TransportError,
 )
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import image, store
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 
 MIB = 1024 * 1024
-BLOB = random.Random(7).randbytes(4 * MIB - 100)
+BLOB = noise(7, 4 * MIB - 100)
 LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
 CUT = 3 * MIB
 KINDS = [pytest.param(Layout, "layout", id="folder"), pytest.param(Archive, "image.tar", id="tar")]
@@ -365,7 +365,7 @@ def test_the_disk_has_something_to_do_while_the_rest_comes(
     kind: t.Any, durable: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but what came last was handed to it; of a file that nobody keeps, nothing."""
-    content = random.Random(8).randbytes(1000) * 20_000
+    content = noise(8, 1000) * 20_000
     desc = Descriptor.of(content, mediatype.OCI_LAYER)
     begun: t.List[t.Tuple[int, int]] = []
     real = os.posix_fadvise

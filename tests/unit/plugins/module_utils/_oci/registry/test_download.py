@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import typing as t
 
 import pytest
@@ -13,9 +12,10 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.store impo
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import MismatchError, RegistryError, TransportError
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
-BLOB = random.Random(6).randbytes(2560 * 1024)  # nowhere the same, so that bytes of another offset are seen
+BLOB = noise(6, 2560 * 1024)  # nowhere the same, so that bytes of another offset are seen
 LAYER = Descriptor.of(BLOB, mediatype.OCI_LAYER)
 HALF = 1_000_000
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import pathlib
-import random
 import tempfile
 import time
 import typing as t
@@ -26,11 +25,12 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
     StorageError,
     TransportError,
 )
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.registry import fake_registry as fake
 
 MIB = 1024 * 1024
 SMALL = b"0123456789" * 1000
-LARGE = random.Random(6).randbytes(2560 * 1024)  # nowhere the same, so that what is sent from another offset is seen
+LARGE = noise(6, 2560 * 1024)  # nowhere the same, so that what is sent from another offset is seen
 
 
 class Stream(io.RawIOBase):
