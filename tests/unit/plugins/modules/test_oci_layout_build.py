@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import random
 import typing as t
 
 import pytest
@@ -21,6 +20,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manife
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import platform_of
 from ansible_collections.lading.oci.plugins.modules import oci_layout_build
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.images import Images, tar_of
+from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.noise import noise
 from ansible_collections.lading.oci.tests.unit.plugins.modules.module_runs import Run
 
 Arguments = t.Dict[str, t.Any]
@@ -163,7 +163,7 @@ def test_an_image_and_an_artifact(run: Run, tmp_path: pathlib.Path) -> None:
 
 def test_the_disk_works_while_a_large_layer_is_made(run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in check mode, which writes none."""
-    (tmp_path / "large").write_bytes(random.Random(9).randbytes(20 * 1024 * 1024))
+    (tmp_path / "large").write_bytes(noise(9, 20 * 1024 * 1024))
     begun: t.List[int] = []
     real = os.posix_fadvise
     monkeypatch.setattr(os, "posix_fadvise", lambda *args: (begun.append(args[2]), real(*args)))
