@@ -41,6 +41,7 @@ class Archive(IndexedStore):
         self.path = os.path.realpath(path)
         self.location = f"archive {path}"
         self._file = file
+        self._opening = threading.Lock()
         self._index: t.Optional[LayoutIndex] = None
         self._writer: t.Optional[_Writer] = None
 
@@ -52,10 +53,13 @@ class Archive(IndexedStore):
 
     def opened(self) -> ArchiveFile:
         """The tar's members. Raises NotFoundError when there is no tar."""
-        if self._file is None:
-            self._file = ArchiveFile(self.path)
-        self._file.refuse_links()
-        return self._file
+        # A second one would close the first, under threads that read from it.
+        with self._opening:
+            if self._file is None:
+                self._file = ArchiveFile(self.path)
+            file = self._file
+        file.refuse_links()
+        return file
 
     @staticmethod
     def _read_index(file: ArchiveFile) -> LayoutIndex:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import typing as t
 
 from ..spec import manifest, mediatype
@@ -30,14 +31,17 @@ class TarSource(Source):
         self.path = os.path.realpath(path)
         self.location = f"archive {path}"
         self._docker_only = docker
+        self._opening = threading.Lock()
         self._opened: t.Optional[t.Tuple[t.Optional[Archive], t.Optional[DockerArchive]]] = None
 
     @property
     def _sides(self) -> t.Tuple[t.Optional[Archive], t.Optional[DockerArchive]]:
         """The layout and the images of docker save, at least one of them."""
-        if self._opened is None:
-            self._opened = self._open_sides()
-        return self._opened
+        # A second look would close the first one's file, under threads that read from it.
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open_sides()
+            return self._opened
 
     def _open_sides(self) -> t.Tuple[t.Optional[Archive], t.Optional[DockerArchive]]:
         file = ArchiveFile(self.path)

@@ -8,10 +8,15 @@ import io
 import os
 import pathlib
 import tarfile
+import threading
+import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ansible_collections.lading.oci.plugins.module_utils._oci.content import archive, tar_source
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive_file import ArchiveFile
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming, bytes_opener
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
@@ -334,3 +339,27 @@ def test_copying_from_the_tar_to_a_folder_keeps_bytes(path: pathlib.Path) -> Non
     source, target = Archive(str(path)), Layout(str(path.parent / "layout"))
     apply_copy(plan_copy(source, source.resolve("v1"), target, ["v1"]), source, target)
     assert Layout(str(path.parent / "layout")).resolve("v1") == source.resolve("v1")
+
+
+@pytest.mark.parametrize("kind", [archive.Archive, tar_source.TarSource])
+def test_threads_that_come_first_share_one_file(kind: t.Any, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that opened it for itself would close the other's, which somebody reads from by its number."""
+    real, both = archive.ArchiveFile, threading.Barrier(2)
+    opened: t.List[ArchiveFile] = []
+
+    def slow(name: str) -> ArchiveFile:
+        opened.append(real(name))
+        time.sleep(0.2)
+        return opened[-1]
+
+    for module in (archive, tar_source):
+        monkeypatch.setattr(module, "ArchiveFile", slow)
+    store = kind(str(path))
+
+    def read(_number: int) -> bytes:
+        both.wait(10)
+        return t.cast(bytes, store.fetch_bytes(LAYER))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(read, range(2))) == [BLOB, BLOB]
+    assert len(opened) == 1
