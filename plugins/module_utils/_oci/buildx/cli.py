@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import typing as t
 
-from ..spec.errors import NotFoundError, ToolError
+from ..programs import program_path
+from ..spec.errors import ToolError
 
 # (return code, standard output, standard error), as AnsibleModule.run_command gives them.
 RunCommand = t.Callable[..., t.Tuple[int, str, str]]
@@ -36,7 +36,7 @@ class Buildx:
 
     def __init__(self, run_command: RunCommand, cli: t.Optional[str] = None, host: t.Optional[str] = None) -> None:
         self._run_command = run_command
-        self._program = _program(cli)
+        self._program = program_path("docker", cli, "docker_cli", "the docker command")
         self._environment = {"NO_COLOR": "1", "BUILDX_METADATA_WARNINGS": "1", **({"DOCKER_HOST": host} if host else {})}
         # Base images are told by the provenance in the metadata file, which the user's environment can turn off.
         if os.environ.get("BUILDX_METADATA_PROVENANCE") != "max":
@@ -69,14 +69,3 @@ class Buildx:
         if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
             return f"{answer.last_line} (docker_host names the engine's address)"
         return answer.last_line
-
-
-def _program(cli: t.Optional[str]) -> str:
-    if cli is not None:
-        if not (os.path.isfile(cli) and os.access(cli, os.X_OK)):
-            raise NotFoundError(f"docker_cli: no program at {cli}")
-        return cli
-    found = shutil.which("docker")
-    if found is None:
-        raise NotFoundError("the docker command is not on PATH of this host: install it, or name it by docker_cli")
-    return found

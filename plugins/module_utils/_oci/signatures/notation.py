@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import typing as t
 
 from ..content.store import Source
+from ..programs import program_path
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
-from ..spec.errors import InvalidError, NotFoundError, ToolError
+from ..spec.errors import InvalidError, ToolError
 from ..spec.manifest import parse
 from ..subjects import typed_referrers
 
@@ -27,6 +27,7 @@ SIGNATURE = "application/vnd.cncf.notary.signature"
 LEVELS = ("strict", "permissive")
 _MAX_SIGNATURES = 100  # of one image, as notation itself has it
 _STORE = "lading"
+_NEEDED = "signatures of Notary Project are judged by the program notation, which"
 _REASON = re.compile(r"Signature \S+ failed verification with error: (.*)")
 # It gives these as a reason, too, but they are no judgement.
 _CERTIFICATE = re.compile(r"(failed to read the trusted certificate) (\d+)\.crt")
@@ -85,7 +86,7 @@ class Notation:
         """Raises NotFoundError: a signature that cannot be looked at is not a good one."""
         self._run_command = run_command
         self._scratch = scratch
-        self._program = _program(cli)
+        self._program = program_path("notation", cli, "notation_cli", _NEEDED)
         self._runs = 0
 
     def refusal(self, root: Descriptor, signature: Attached, trust: Trust) -> t.Optional[str]:
@@ -110,19 +111,6 @@ class Notation:
             lines = [line.strip() for line in (err or out).splitlines() if line.strip()] or [f"exit code {code}"]
             raise ToolError(f"{self._program} could not judge the signature {signature.manifest.digest}: {lines[-1]}")
         return reason.group(1).strip()
-
-
-def _program(cli: t.Optional[str]) -> str:
-    if cli is not None:
-        if not (os.path.isfile(cli) and os.access(cli, os.X_OK)):
-            raise NotFoundError(f"notation_cli: no program at {cli}")
-        return cli
-    found = shutil.which("notation")
-    if found is None:
-        raise NotFoundError(
-            "signatures of Notary Project are judged by the program notation, which is not on PATH: install it, or name it by notation_cli"
-        )
-    return found
 
 
 def _environment(folder: str) -> t.Dict[str, str]:
