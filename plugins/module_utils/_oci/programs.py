@@ -12,6 +12,9 @@ import typing as t
 
 from .spec.errors import NotFoundError
 
+# (return code, standard output, standard error), as AnsibleModule.run_command gives them.
+RunCommand = t.Callable[..., t.Tuple[int, str, str]]
+
 
 def program_path(name: str, given: t.Optional[str], option: str, needed: str) -> str:
     """``given``, what the user's ``option`` says, or else the program ``name`` on PATH. ``needed``: what the error begins with.

@@ -10,11 +10,9 @@ import os
 import re
 import typing as t
 
-from ..programs import program_path
+from ..programs import RunCommand, program_path
 from ..spec.errors import ToolError
 
-# (return code, standard output, standard error), as AnsibleModule.run_command gives them.
-RunCommand = t.Callable[..., t.Tuple[int, str, str]]
 _NO_PLUGIN = ("is not a docker command", "unknown command: docker buildx", "Usage:  docker [OPTIONS] COMMAND")
 _COLOURS = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
 

@@ -16,7 +16,8 @@ import os
 import stat
 import typing as t
 
-from .beneath import forget_temp, stat_beneath, temp_name
+from .beneath import stat_beneath, temp_name
+from .writing import renamed
 
 _NO_XATTRS = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -71,7 +72,7 @@ def make_symlink(parent: int, name: str, target: str, wanted: Attributes) -> Non
     """Make ``name``, where nothing stands, a symbolic link with this owner and time; it appears whole."""
     with temp_name(parent) as temp:
         os.symlink(target, temp, dir_fd=parent)
-    with _renamed(parent, temp, name):
+    with renamed(parent, temp, name):
         _give_by_name(parent, temp, wanted)
 
 
@@ -100,22 +101,8 @@ def make_hard_link(origin: int, origin_name: str, parent: int, name: str) -> Non
     """
     with temp_name(parent) as temp:
         os.link(origin_name, temp, src_dir_fd=origin, dst_dir_fd=parent, follow_symlinks=False)
-    with _renamed(parent, temp, name):
+    with renamed(parent, temp, name):
         pass
-
-
-@contextlib.contextmanager
-def _renamed(parent: int, temp: str, name: str) -> t.Iterator[None]:
-    """Give ``temp`` its name at the end; it is removed on any other way out."""
-    try:
-        yield
-        os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temp, dir_fd=parent)
-        raise
-    finally:
-        forget_temp(temp)
 
 
 def remove(parent: int, name: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import typing as t
 
 from ..spec.digest import ALGORITHMS
 from ..spec.errors import NotFoundError
@@ -54,25 +55,32 @@ class Writeback:
             self._begun = offset
 
 
+@contextlib.contextmanager
+def renamed(parent: int, temp: str, name: str) -> t.Iterator[None]:
+    """Give ``temp`` its name at the end; it is removed on any other way out."""
+    try:
+        yield
+        os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp, dir_fd=parent)
+        raise
+    finally:
+        forget_temp(temp)
+
+
 def replace_link(parent: int, name: str, target: str) -> None:
     """Make ``name`` a symbolic link to ``target``, whole or not at all, replacing what is there; neither is followed."""
     check_part(name, name)
     while True:
         with temp_name(parent) as temp:
             os.symlink(target, temp, dir_fd=parent)
-        try:
-            os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except FileNotFoundError:
-            # A sweeper cannot tell whether a link's maker lives, and took it: once more.
-            continue
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temp, dir_fd=parent)
-            raise
-        finally:
-            forget_temp(temp)
-        os.fsync(parent)
-        return
+        # A sweeper cannot tell whether a link's maker lives, and may take it: once more.
+        with contextlib.suppress(FileNotFoundError):
+            with renamed(parent, temp, name):
+                pass
+            os.fsync(parent)
+            return
 
 
 def second_name(parent: int, name: str, other: str) -> None:

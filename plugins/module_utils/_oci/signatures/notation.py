@@ -15,8 +15,9 @@ import os
 import re
 import typing as t
 
-from ..content.store import Source
-from ..programs import program_path
+from ..content.layout import Layout
+from ..content.store import Incoming, Named, Source, bytes_opener
+from ..programs import RunCommand, program_path
 from ..spec import strictjson
 from ..spec.descriptor import Descriptor
 from ..spec.errors import InvalidError, ToolError
@@ -31,8 +32,6 @@ _NEEDED = "signatures of Notary Project are judged by the program notation, whic
 _REASON = re.compile(r"Signature \S+ failed verification with error: (.*)")
 # It gives these as a reason, too, but they are no judgement.
 _CERTIFICATE = re.compile(r"(failed to read the trusted certificate) (\d+)\.crt")
-# (return code, standard output, standard error), as AnsibleModule.run_command gives them.
-RunCommand = t.Callable[..., t.Tuple[int, str, str]]
 
 
 class Trust(t.NamedTuple):
@@ -129,11 +128,12 @@ def _environment(folder: str) -> t.Dict[str, str]:
 
 def _write_layout(folder: str, root: Descriptor, signature: Attached) -> None:
     """No more than it reads: of what was signed, only the manifest."""
-    for desc, content in signature.documents.items():
-        _write(os.path.join(folder, "blobs", desc.digest.algorithm), desc.digest.encoded, content)
-    entries = [Descriptor(desc.media_type, desc.digest, desc.size).to_json() for desc in (root, signature.manifest)]
-    _write(folder, "oci-layout", strictjson.dumps({"imageLayoutVersion": "1.0.0"}))
-    _write(folder, "index.json", strictjson.dumps({"schemaVersion": 2, "manifests": entries}))
+    layout, documents = Layout(folder), signature.documents
+    with layout.receiving(Incoming(signature.manifest, missing=tuple(documents), also=(Named(root, ()),))):
+        for desc, content in documents.items():
+            layout.push(desc, bytes_opener(desc, content))
+        for desc in (root, signature.manifest):
+            layout.tag(desc, documents[desc], ())
 
 
 def _write_trust(folder: str, trust: Trust) -> None:
