@@ -108,12 +108,56 @@ def test_the_sites_links_lead_to_what_it_has(tmp_path: pathlib.Path) -> None:
     assert not [str(place) for _page, place in places if place not in in_reference and not place.exists()]
 
 
+def test_the_page_of_playbooks_is_made_of_their_heads() -> None:
+    head = """---
+# A license
+
+# What it does.
+#
+#   ansible-playbook lading.oci.one -e a_b=1
+#
+# Needed:
+#   a_b         a thing,
+#               or two of them
+# Not needed:
+#   c_d, c_e    two others; none
+- name: One
+"""
+    assert (
+        docs_site.playbook_section("one", head)
+        == """## one
+
+What it does.
+
+```sh
+ansible-playbook lading.oci.one -e a_b=1
+```
+
+| needed | what it is |
+| --- | --- |
+| `a_b` | a thing, or two of them |
+
+| not needed | what it is |
+| --- | --- |
+| `c_d`, `c_e` | two others; none |
+"""
+    )
+    text = docs_site.playbooks_page(ROOT)
+    for playbook in (ROOT / "playbooks").glob("*.yml"):
+        section = text.partition(f"\n## {playbook.stem}\n")[2].partition("\n## ")[0]
+        assert "\n```sh\nansible-playbook " in section and "\n| needed | what it is |\n| --- | --- |\n| `" in section
+        # Nothing of it is taken for text that is set as it stands.
+        assert not re.findall(r"^ .*", section, re.MULTILINE)
+
+
 def test_links_to_other_files_lead_to_the_repository() -> None:
     pages = docs_site.find_pages(ROOT)
     assert pages.target("../galaxy.yml", "docs/security.md") == f"{pages.repository}/blob/main/galaxy.yml"
     assert pages.target("docs/security.md#a", "README.md") == "docs/security.md#a"
     assert pages.target("../plugins/lookup/digest.py", "docs/cookbook.md") == "../reference/digest_lookup.rst"
-    assert pages.target("../roles/buildx/README.md", docs_site.CONTENTS) == "reference/buildx_role.rst"
+    assert pages.target("../roles/buildx/README.md", docs_site.CONTENTS) == "roles/buildx/README.md"
+    assert pages.target("meta/argument_specs.yml", "roles/buildx/README.md") == "../../reference/buildx_role.rst"
+    assert pages.target("playbooks/build_and_push.yml", "README.md") == "playbooks.md#build_and_push"
     assert pages.target("https://example.com/a", "README.md") == "https://example.com/a"
     assert pages.rewritten("[a](../README.md)\n```\n[b](../README.md)\n```\n", docs_site.CONTENTS) == (
         "[a](README.md)\n```\n[b](../README.md)\n```\n"

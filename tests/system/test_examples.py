@@ -186,7 +186,7 @@ def test_the_builders_playbook(place: t.Tuple[pathlib.Path, t.Dict[str, str]], r
 @pytest.mark.usefixtures("docker")
 def test_the_readmes_command(tmp_path: pathlib.Path, registry: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands there, in an otherwise empty folder: relative paths start where the user is."""
-    block = re.search(r"```console\n(ansible-playbook lading.oci.build_and_push .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    block = re.search(r"```sh\n(ansible-playbook lading.oci.build_and_push .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block
     words = shlex.split(block.group(1).replace("\\\n", " ").replace("localhost:5000", registry.host))
     (tmp_path / "here" / "hello").mkdir(parents=True)

@@ -6,8 +6,9 @@
     docs_site.py FOLDER
 
 Pages are Markdown and have one source. docs/README.md is the contents: its sections are the site's menu, and what it links to are the
-pages. A link to a module or a role leads to its page in the reference, which antsibull-docs makes of the documentation in the code. A link
-to any other file leads to the repository. ``FOLDER/html`` is the site, ``FOLDER/source`` what Sphinx is given. Every warning is an error.
+pages. A link to a module or to the options of a role leads to its page in the reference, which antsibull-docs makes of the documentation in
+the code. The page of the playbooks is made of the comments at their heads. A link to any other file leads to the repository.
+``FOLDER/html`` is the site, ``FOLDER/source`` what Sphinx is given. Every warning is an error.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ CONTENTS = "docs/README.md"
 PICTURES = "docs/pictures"
 # Where antsibull-docs puts the reference, in the source and so in the site.
 REFERENCE = "reference"
+PLAYBOOKS = "playbooks"
 PLUGIN = re.compile(r"^plugins/(?:(module)s|(lookup)|(filter)|(test))/(\w+)[.]py$")
-ROLE = re.compile(r"^roles/(\w+)(?:/README[.]md)?$")
+ROLE = re.compile(r"^roles/(\w+)(?:/meta/argument_specs[.]yml)?$")
+PLAYBOOK = re.compile(rf"^{PLAYBOOKS}/(\w+)[.]yml$")
+# The head of a playbook: the comment after those of the license.
+HEAD = re.compile(r"^---\n(?:# .*\n)+\n((?:#.*\n)+)- name: ")
+# A line of it that is about a variable, and one that goes on about it.
+VARIABLE = re.compile(r"^  (\w+(?:, \w+)*) +(\S.*)$")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 CODE = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -49,6 +56,8 @@ class Pages(t.NamedTuple):
             return "index.md"
         if path in self.paths or path.startswith(PICTURES + "/"):
             return path
+        if path == PLAYBOOKS or PLAYBOOK.match(path):
+            return f"{PLAYBOOKS}.md"
         if plugin:
             return f"{REFERENCE}/{plugin.group(5)}_{next(filter(None, plugin.groups()[:4]))}.rst"
         if role:
@@ -66,6 +75,9 @@ class Pages(t.NamedTuple):
         place = self.of_site(path)
         if place is None:
             return f"{self.repository}/blob/main/{path}{hash_sign}{anchor}"
+        playbook = PLAYBOOK.match(path)
+        if playbook:
+            hash_sign, anchor = "#", playbook.group(1)
         start = posixpath.dirname(t.cast(str, self.of_site(page))) or "."
         return posixpath.relpath(place, start) + hash_sign + anchor
 
@@ -78,13 +90,13 @@ class Pages(t.NamedTuple):
 
 
 def find_pages(root: pathlib.Path) -> Pages:
-    """All of docs/, and the files beside the README that the contents name."""
+    """All of docs/, and what the contents name of other pages: those beside the README, and those of roles."""
     named = {posixpath.normpath(posixpath.join("docs", link)) for _title, link in ITEM.findall((root / CONTENTS).read_text())}
-    beside = {path for path in named if "/" not in path and path.endswith(".md")}
+    others = {path for path in named if path.endswith(".md")}
     # No YAML parser is needed for one line.
     repository = re.search(r"^repository: (\S+)$", (root / "galaxy.yml").read_text(), re.MULTILINE)
     assert repository, "galaxy.yml names no repository"
-    return Pages(frozenset({f"docs/{file.name}" for file in (root / "docs").glob("*.md")} | beside), repository.group(1))
+    return Pages(frozenset({f"docs/{file.name}" for file in (root / "docs").glob("*.md")} | others), repository.group(1))
 
 
 def menu(contents: str, pages: Pages) -> str:
@@ -102,6 +114,45 @@ def menu(contents: str, pages: Pages) -> str:
     return "\n" + "\n".join(trees)
 
 
+def playbook_section(name: str, text: str) -> str:
+    """What a playbook does, how it is called, and tables of its variables."""
+    head = HEAD.match(text)
+    assert head, f"{name} has no comment at its head"
+    lines = [line[2:] for line in head.group(1).splitlines()]
+    parts, is_open = [f"## {name}", ""], False
+    for line in lines:
+        variable, is_command = VARIABLE.match(line), line.startswith("  ansible-playbook ")
+        if is_command and not is_open:
+            parts.append("```sh")
+        elif is_open and not is_command:
+            parts.append("```")
+        is_open = is_command
+        if is_command:
+            parts.append(line.strip())
+        elif line in ("Needed:", "Not needed:"):
+            parts += [*([""] if parts[-1] else []), f"| {line[:-1].lower()} | what it is |", "| --- | --- |"]
+        elif variable:
+            parts.append(f"| {', '.join(f'`{one}`' for one in variable.group(1).split(', '))} | {variable.group(2)} |")
+        elif line.startswith("    "):
+            # It goes on in the cell.
+            parts[-1] = f"{parts[-1][:-2]} {line.strip()} |"
+        else:
+            parts.append(line)
+    return "\n".join([*parts, ""])
+
+
+def playbooks_page(root: pathlib.Path) -> str:
+    before = (
+        "# Playbooks\n\nThey come with the collection, and ask for a variable that is missing. After a semicolon: what holds without it.\n"
+    )
+    return "\n".join([before, *(playbook_section(file.stem, file.read_text()) for file in sorted((root / PLAYBOOKS).glob("*.yml")))])
+
+
+def at_github(url: str) -> str:
+    """What makes the theme link a page's file there."""
+    return f"---\ngithub_url: {url}\n---\n\n"
+
+
 def write_source(root: pathlib.Path, source: pathlib.Path) -> None:
     pages = find_pages(root)
     for page in sorted(pages.paths):
@@ -109,8 +160,9 @@ def write_source(root: pathlib.Path, source: pathlib.Path) -> None:
         if page == CONTENTS:
             text += menu((root / page).read_text(), pages)
         place = source / t.cast(str, pages.of_site(page))
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(text)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(at_github(f"{pages.repository}/blob/main/{page}") + text)
+    (source / f"{PLAYBOOKS}.md").write_text(at_github(f"{pages.repository}/tree/main/{PLAYBOOKS}") + playbooks_page(root))
     shutil.copytree(root / PICTURES, source / PICTURES)
     shutil.copy(TOOLS / "docs_site_conf.py", source / "conf.py")
     (source / "_static").mkdir()
@@ -136,6 +188,8 @@ def make_reference(folder: pathlib.Path, place: pathlib.Path) -> None:
     place.mkdir(mode=0o700, parents=True)
     arguments = ("collection", "--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(place), COLLECTION)
     run("antsibull-docs", *arguments, ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"))
+    # It is made although no plugin has such a variable, and says that.
+    (place / "environment_variables.rst").unlink()
 
 
 def main() -> int:
