@@ -31,7 +31,7 @@ help:
 	@echo "make release VERSION=1.0.0  the version, the changelog and the tarball; see CONTRIBUTING.md"
 	@echo "make torture      hostile input, faults, kills and races at length: about 15 minutes"
 	@echo "make torture-peers  the same cases for oras, skopeo and crane, counted only"
-	@echo "make bench        side by side with oras, crane, skopeo, umoci and buildx: about 45 minutes"
+	@echo "make bench        side by side with oras, crane, skopeo, umoci and buildx: about two hours"
 	@echo "make bench-start  what a task with nothing to do costs over one of ping: about 10 minutes"
 	@echo "make fuzz         fuzz each group of parsers for SECONDS=60"
 	@echo "make mutants      which small faults in FILES no unit test notices"
