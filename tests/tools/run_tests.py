@@ -66,11 +66,12 @@ class Outcome:
 
 
 class Stage:
-    """One stage: its tree, its log, its commands."""
+    """One stage: its tree, its log, its commands. ``processor_time``: seconds that its commands, and what they waited for, have used."""
 
     def __init__(self, name: str, pair: str = "") -> None:
         self.name = name
         self.pair = pair
+        self.processor_time = 0.0
         self.tree = BUILD / "trees" / pair / name / "ansible_collections" / "lading" / "oci"
         self.log = LOGS / pair / f"{name}.log"
 
@@ -86,11 +87,13 @@ class Stage:
         with self.log.open("a") as log:
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
-            done = subprocess.run(
-                command, cwd=cwd or self.tree, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=values, check=False
-            )
-            log.write(f"exit code {done.returncode}\n")
-        return done.returncode == 0
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            process = subprocess.Popen(command, cwd=cwd or self.tree, env=values, **streams)
+            _pid, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.processor_time += used.ru_utime + used.ru_stime
+            log.write(f"exit code {process.returncode}\n")
+        return process.returncode == 0
 
     def junit(self) -> Outcome:
         """Counts of the JUnit files that the stage's tests left in its tree."""
@@ -221,7 +224,9 @@ def registry_host() -> t.Iterator[str]:
 
 def system(stage: Stage) -> Outcome:
     report = stage.tree / "tests" / "output" / "junit" / "system.xml"
-    arguments = ("-q", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/system")
+    # A file's tests share what they have built, so they stay together; --durations says where the time goes.
+    workers = ("-n", "2", "--dist", "loadfile", "--durations=60")
+    arguments = ("-q", "-rs", *workers, "-p", "no:cacheprovider", f"--junitxml={report}", "tests/system")
     succeeded = stage.run(sys.executable, "-m", "pytest", *arguments, PYTHONPATH=str(stage.tree.parents[2]))
     return counted(stage, succeeded, stage.junit())
 
@@ -285,7 +290,8 @@ def run_stage(name: str, pair: str) -> Outcome:
         with stage.log.open("a") as log:
             log.write(f"{type(error).__name__}: {error}\n")
         outcome = Outcome(failed=1)
-    print(f"{name}: {outcome.passed} passed, {outcome.failed} failed [{time.monotonic() - start:.0f} s]", flush=True)
+    took = f"[{time.monotonic() - start:.0f} s, {stage.processor_time:.0f} s of processor time]"
+    print(f"{name}: {outcome.passed} passed, {outcome.failed} failed {took}", flush=True)
     return outcome
 
 
