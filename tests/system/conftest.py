@@ -28,11 +28,17 @@ class Peers:
 
     def require(self, name: str) -> pathlib.Path:
         try:
-            return go_tools.find(name) if name in go_tools.TOOLS else peer_tools.find(name)
+            return _find(name)
         except peer_tools.Unavailable as error:
             if os.environ.get("LADING_REQUIRE_PEERS") == "1":
                 pytest.fail(f"{name} is missing: {error}")
             pytest.skip(f"{name} is missing: {error}")
+
+
+def _find(name: str) -> pathlib.Path:
+    if name == "busybox":
+        return peer_tools.static_busybox()
+    return go_tools.find(name) if name in go_tools.TOOLS else peer_tools.find(name)
 
 
 @pytest.fixture(scope="session", name="peers")

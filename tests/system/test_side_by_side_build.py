@@ -311,6 +311,7 @@ def test_a_layer_of_many_blocks_is_read_by_everybody(sources: pathlib.Path, peer
     assert f"{image.config['rootfs']['diff_ids'][0].partition(':')[2]}.tar" in names
     blob = sources / "ours" / "blobs" / "sha256" / image.manifest.layers[0].digest.encoded
     assert gzip.decompress(blob.read_bytes())[-1024:] == bytes(1024)
+    peer(peers.require("busybox"), "gunzip", "-t", blob)
 
 
 def unpacked_layers(path: pathlib.Path) -> t.List[bytes]:

@@ -27,7 +27,7 @@ import processes
 
 NEWER_PACKAGES = ("docker.io", "docker-cli", "containerd", "docker-buildx")
 # The newer suites' builds of these want a newer libc than a stable release has.
-OWN_PACKAGES = ("runc", "iptables", "busybox-static", "libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libnfnetlink0")
+OWN_PACKAGES = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libnfnetlink0")
 OWN_PACKAGES += ("libnetfilter-conntrack3", "libmnl0")
 _START_SECONDS = 60
 
@@ -58,7 +58,7 @@ class Engine:
         self._stack = contextlib.ExitStack()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lading-docker-"))
         self._stack.callback(self._remove)
-        self.busybox = self._files / "bin" / "busybox"
+        self.busybox = peers.static_busybox()
         self.environment = self._environment()
         try:
             self._link_plugin()

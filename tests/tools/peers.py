@@ -93,6 +93,11 @@ def unpacked(package: str) -> pathlib.Path:
     return folder
 
 
+def static_busybox() -> pathlib.Path:
+    """A program that runs in an image with nothing else; one on PATH may need libraries. Raises Unavailable."""
+    return unpacked("busybox-static") / "bin" / "busybox"
+
+
 def _from_package(name: str, tool: Tool) -> pathlib.Path:
     folder = CACHE / "tools" / tool.package
     program = folder / "run" / tool.names[0]

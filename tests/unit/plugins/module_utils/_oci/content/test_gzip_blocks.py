@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import io
 import random
-import shutil
 import subprocess
 import threading
 import typing as t
@@ -79,11 +78,8 @@ def test_it_is_one_member(name: str) -> None:
     assert all(MIN_BLOCK <= block.size <= MAX_BLOCK for block in blocks[:-1])
 
 
-@pytest.mark.parametrize("command", [["gzip", "-t"], ["busybox", "gunzip", "-t"]], ids=lambda command: command[0])
-def test_other_programs_read_it(command: t.List[str]) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"there is no {command[0]}")
-    subprocess.run(command, input=packed(CONTENTS["text"])[0], check=True)
+def test_gzip_reads_it() -> None:
+    subprocess.run(["gzip", "-t"], input=packed(CONTENTS["text"])[0], check=True)
 
 
 def test_each_block_stands_alone() -> None:
