@@ -73,6 +73,12 @@ def _registry() -> t.Iterator[t.Union[Registry, NamedRegistry]]:
         yield from _started()
 
 
+@pytest.fixture(scope="module", name="own_registry")
+def _own_registry() -> t.Iterator[Registry]:
+    """One that a file's tests have for themselves: all that is in it can be looked at, again and again."""
+    yield from _started()
+
+
 @pytest.fixture(scope="session", name="referrers_registry")
 def _referrers_registry() -> t.Iterator[ReferrersRegistry]:
     """One that has the Referrers API and deletes tags, which Debian's has not and does not."""

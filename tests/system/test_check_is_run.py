@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from examples import Tasks, builders_tasks, make_context, make_toolbox, pushed_by_oras, readme_tasks, tasks_of
+from examples import Tasks, builders_tasks, make_context, make_place, make_toolbox, pushed_by_oras, readme_tasks, tasks_of
 from oras_artifacts import Oras, push_chart
 from support import Result, succeed, tree_state
 
@@ -45,7 +45,7 @@ def flat(tasks: Tasks) -> t.Iterator[t.Tuple[str, str, Result]]:
 
 def states(folder: pathlib.Path, registry: t.Any) -> t.Dict[str, t.Any]:
     """Everything that a check could have changed. What the docker command keeps for itself is not ours."""
-    stored = tree_state(pathlib.Path(registry.folder, "data")) if hasattr(registry, "folder") else {}
+    stored = tree_state(pathlib.Path(registry.folder, "data"))
     return {"disk": {name: state for name, state in tree_state(folder).items() if not name.startswith("docker-config")}, "registry": stored}
 
 
@@ -67,33 +67,38 @@ def check_run_again(tasks: Tasks, folder: pathlib.Path, registry: t.Any) -> int:
     return count
 
 
-def test_builds_and_copies(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+@pytest.fixture(name="place")
+def _place(tmp_path: pathlib.Path, own_registry: t.Any, repository: str) -> t.Tuple[pathlib.Path, t.Dict[str, str]]:
+    return make_place(tmp_path, own_registry, repository)
+
+
+def test_builds_and_copies(place: t.Tuple[pathlib.Path, t.Dict[str, str]], own_registry: t.Any) -> None:
     folder, here = place
-    assert check_run_again([*tasks_of("oci_layout_build", here), *tasks_of("oci_copy", here)], folder, registry) >= 20
+    assert check_run_again([*tasks_of("oci_layout_build", here), *tasks_of("oci_copy", here)], folder, own_registry) >= 20
 
 
-def test_layouts(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+def test_layouts(place: t.Tuple[pathlib.Path, t.Dict[str, str]], own_registry: t.Any) -> None:
     folder, here = place
     make_toolbox(folder, here)
-    assert check_run_again([*tasks_of("oci_layout_info", here), *tasks_of("oci_layout_prune", here)], folder, registry) == 6
+    assert check_run_again([*tasks_of("oci_layout_info", here), *tasks_of("oci_layout_prune", here)], folder, own_registry) == 6
 
 
-def test_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
+def test_pulls(place: t.Tuple[pathlib.Path, t.Dict[str, str]], own_registry: t.Any, peers: t.Any) -> None:
     folder, here = place
     here = pushed_by_oras(folder, here, peers)
     for _name, module, arguments in flat(tasks_of("oci_layout_build", here)):
-        succeed(module, {"registries": [{"host": registry.host, "plain_http": True}], **arguments})
-    assert check_run_again(tasks_of("oci_pull", here), folder, registry) >= 13
+        succeed(module, {"registries": [{"host": own_registry.host, "plain_http": True}], **arguments})
+    assert check_run_again(tasks_of("oci_pull", here), folder, own_registry) >= 13
 
 
-def test_the_readme(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any, peers: t.Any) -> None:
+def test_the_readme(place: t.Tuple[pathlib.Path, t.Dict[str, str]], own_registry: t.Any, peers: t.Any) -> None:
     folder, here = place
     push_chart(Oras(peers.require("oras"), folder / "by-oras"), here["registry.example.com/"])
-    assert check_run_again(readme_tasks(here), folder, registry) >= 4
+    assert check_run_again(readme_tasks(here), folder, own_registry) >= 4
 
 
 @pytest.mark.usefixtures("docker")
-def test_builders(place: t.Tuple[pathlib.Path, t.Dict[str, str]], registry: t.Any) -> None:
+def test_builders(place: t.Tuple[pathlib.Path, t.Dict[str, str]], own_registry: t.Any) -> None:
     folder, here = place
     make_context(folder)
-    assert check_run_again(builders_tasks(here), folder, registry) == 6
+    assert check_run_again(builders_tasks(here), folder, own_registry) == 6

@@ -94,11 +94,6 @@ class Play:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         (folder / "home").mkdir()
-        # The module's own user may be another one, which has to get at what it copies.
-        for path in (folder, *folder.parents):
-            if path == pathlib.Path(tempfile.gettempdir()):
-                break
-            path.chmod(0o755)
         (folder / "big").write_bytes(os.urandom(SIZE))
         (folder / "big").chmod(0o644)
         # Where the modules tell how far they are: whatever is left there at the end was theirs.
@@ -137,8 +132,11 @@ class Play:
 
 
 @pytest.fixture(name="play")
-def _play(tmp_path: pathlib.Path) -> Play:
-    return Play(tmp_path)
+def _play() -> t.Iterator[Play]:
+    """In a folder that a module's own user can reach. Those of pytest are closed to others, again by each run that begins."""
+    with tempfile.TemporaryDirectory(prefix="lading-play-") as folder:
+        pathlib.Path(folder).chmod(0o755)
+        yield Play(pathlib.Path(folder))
 
 
 def push(play: Play, host: str, repository: str) -> Result:
