@@ -399,7 +399,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MovedError
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_path, check_ref_name
 
 if t.TYPE_CHECKING:
     from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Fetcher, Source, Target
@@ -598,6 +598,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with failing(module):
+        check_path("path", module.params["path"])
         if module.params["state"] == "absent":
             module.exit_json(**remove(module))
         module.exit_json(**(build_index(module) if is_index(module.params) else build(module)))

@@ -186,6 +186,10 @@ def run(module: AnsibleModule) -> None:
     names = checked_tags(dest, [*([dest.tag] if dest.tag else []), *params["tags"]])
     packed = pack(artifact_of(params, os.environ), dest, target, names[0] if names else None, module.check_mode)
     check_digest(dest, packed.root)
+    if target.remote and not names and dest.digest is None:
+        from ansible_collections.lading.oci.plugins.module_utils._oci.advice import without_tag
+
+        module.warn(without_tag(target.location))
     options = CopyOptions(params["concurrency"])
     plan = Planner(target, options).plan(packed.content, packed.root, look_up(target, names, options.concurrency))
     if not params["force_tag"]:
