@@ -31,8 +31,9 @@ options:
   dest:
     description:
       - Where to copy to, in the same forms, but for V(docker-archive:) and V(@N). A layout that does not exist is made, as a tar when its
-        path ends in V(.tar) or O(dest) starts with V(oci-archive:).
-      - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest.
+        path ends in V(.tar) or O(dest) starts with V(oci-archive:). Folders above it that are missing are made, too.
+      - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest. In a registry the task warns
+        of that, unless O(dest) or O(src) has a digest.
       - A digest in O(dest) must be that of O(src).
     type: str
     required: true
@@ -60,7 +61,7 @@ options:
     default: false
   tags_matching:
     description:
-      - As O(all_tags), for the tags that match.
+      - As O(all_tags), for the tags that match. When none does the task warns of it, and copies nothing.
       - A regular expression that has to match the whole tag, for example V(v1[.][0-9]+).
       - Or V(semver:) and a range of versions, for example V(semver:>=1.2 <2), V(semver:^1.4), V(semver:~1.2.3) or V(semver:1.x || 3.x).
         Tags that are no versions are left out. So are pre-releases, unless the range names one of the same version.

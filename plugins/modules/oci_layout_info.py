@@ -26,6 +26,7 @@ options:
   path:
     description:
       - The layout, a folder or a tar. One that is not there is a fact, too.
+      - The path alone, without V(oci:) and without a ref. One that really begins so is written V(./oci:PATH).
     type: path
     required: true
   verify:

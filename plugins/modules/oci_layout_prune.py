@@ -24,6 +24,7 @@ options:
   path:
     description:
       - The layout, a folder or a tar. Where there is none there is nothing to remove.
+      - The path alone, without V(oci:) and without a ref. One that really begins so is written V(./oci:PATH).
     type: path
     required: true
   keep_younger:

@@ -56,7 +56,7 @@ extends_documentation_fragment:
 options:
   dest:
     description:
-      - The folder to write to. It is created when it is missing.
+      - The folder to write to. It is created when it is missing, and so are the folders above it.
       - To get a layout instead of files use M(lading.oci.oci_copy).
     type: path
     required: true
@@ -104,7 +104,7 @@ options:
   untitled:
     description:
       - What to do with layers that have no title, and no name by O(names), such as the layers of an image.
-      - V(skip) leaves them out, and RV(msg) says how to get them.
+      - V(skip) leaves them out, and RV(msg) says how to get them. When nothing else is pulled, as of most images, that is a warning.
       - V(fail) makes them an error.
       - V(digest) writes them as files that are named by their digest, as V(sha256-9c5b2a...).
       - The configuration of a manifest is no layer. It is only written when it has a title, or with O(config).

@@ -25,8 +25,9 @@ options:
   dest:
     description:
       - Where to push to, as V(HOST[:PORT]/REPOSITORY:TAG), V(oci:PATH:REF) or V(oci-archive:PATH:REF). A layout that does not exist is
-        made, as a tar when its path ends in V(.tar).
-      - Without a tag or ref here, in O(dest_ref) or in O(tags), the artifact is only reachable by its digest.
+        made, as a tar when its path ends in V(.tar). Folders above it that are missing are made, too.
+      - Without a tag or ref here, in O(dest_ref) or in O(tags), the artifact is only reachable by its digest. In a registry the task warns
+        of that, unless O(dest) has a digest.
       - With a digest here, the artifact has to have that digest, or nothing is pushed.
     type: str
     required: true
