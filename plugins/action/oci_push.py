@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.lading.oci.plugins.plugin_utils._progress import ProgressAction
+from ansible_collections.lading.oci.plugins.plugin_utils._checked import CheckedAction
 
 
-class ActionModule(ProgressAction):
-    """The module, and a line that says how far it is."""
+class ActionModule(CheckedAction):
+    """The module, with its arguments checked, and a line that says how far it is."""

@@ -84,6 +84,7 @@ options:
   retries:
     description:
       - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
+      - They do not grow, and are of up to 1 second, while a registry that has not answered yet refuses connections.
     type: int
     default: 5
 """

@@ -88,6 +88,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
@@ -189,6 +190,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
@@ -272,6 +274,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
@@ -355,6 +358,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
@@ -428,6 +432,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5
@@ -524,6 +529,7 @@ options:
               - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
               - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
                 when it is of up to 120 seconds, and is an error when it is longer.
+              - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
               - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
             type: int
             default: 5
@@ -635,6 +641,7 @@ options:
           - How often a request is tried again after a passing fault (connection lost, 408, 429, 5xx), with growing pauses.
           - The pauses are of up to 0.5, 1, 2, 4 and 8 seconds, later ones of up to 30. A registry's C(Retry-After) is kept to instead,
             when it is of up to 120 seconds, and is an error when it is longer.
+          - While a registry that has not answered yet refuses connections, they are of up to 1 second. Most likely its port is wrong.
           - Content that was damaged on its way is asked for, or sent, again, a blob once and a manifest twice.
         type: int
         default: 5

@@ -96,7 +96,8 @@ options:
         default: oci
       dest:
         description:
-          - The layout's path, for V(oci).
+          - The layout's path, for V(oci). The path alone, without V(oci:) and without a ref.
+          - Folders above it that are missing are made.
           - It appears there whole or not at all.
         type: path
       tar:

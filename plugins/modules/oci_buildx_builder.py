@@ -192,8 +192,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx import builder
 from ansible_collections.lading.oci.plugins.module_utils._oci.buildx.cli import Buildx
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import failing
-from ansible_collections.lading.oci.plugins.module_utils._oci.runtime import strings
 from ansible_collections.lading.oci.plugins.module_utils._oci.signals import stopping
+from ansible_collections.lading.oci.plugins.module_utils._oci.strings import strings
 
 
 def wanted_of(params: t.Mapping[str, t.Any]) -> builder.Wanted:

@@ -31,8 +31,9 @@ options:
   dest:
     description:
       - Where to copy to, in the same forms, but for V(docker-archive:) and V(@N). A layout that does not exist is made, as a tar when its
-        path ends in V(.tar) or O(dest) starts with V(oci-archive:).
-      - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest.
+        path ends in V(.tar) or O(dest) starts with V(oci-archive:). Folders above it that are missing are made, too.
+      - Without a tag or ref here, in O(dest_ref) or in O(tags), the content is only reachable by its digest. In a registry the task warns
+        of that, unless O(dest) or O(src) has a digest.
       - A digest in O(dest) must be that of O(src).
     type: str
     required: true
@@ -60,7 +61,7 @@ options:
     default: false
   tags_matching:
     description:
-      - As O(all_tags), for the tags that match.
+      - As O(all_tags), for the tags that match. When none does the task warns of it, and copies nothing.
       - A regular expression that has to match the whole tag, for example V(v1[.][0-9]+).
       - Or V(semver:) and a range of versions, for example V(semver:>=1.2 <2), V(semver:^1.4), V(semver:~1.2.3) or V(semver:1.x || 3.x).
         Tags that are no versions are left out. So are pre-releases, unless the range names one of the same version.
@@ -495,13 +496,17 @@ def plan_one(task: CopyTask, params: t.Dict[str, t.Any], src: Reference, dest: R
     check_digest(dest, item.plan.root)
 
 
-def plan_many(task: CopyTask, params: t.Dict[str, t.Any], dest: Reference) -> None:
+def plan_many(task: CopyTask, params: t.Dict[str, t.Any], dest: Reference, warn: t.Callable[[str], None]) -> None:
     from ansible_collections.lading.oci.plugins.module_utils._oci.tag_selection import parse_filter
 
     matches = parse_filter(params["tags_matching"])
     tags = [tag for tag in task.source.names() if matches(tag)]
     if params["prune"] and not tags:
         raise InvalidError(f"{task.source.location} has no tag that is meant: prune would remove all there are at the destination")
+    if not tags:
+        from ansible_collections.lading.oci.plugins.module_utils._oci.advice import nothing_matches
+
+        warn(nothing_matches(task.source.location, params["tags_matching"]))
     current = task.look_up(checked_tags(dest, tags))
     for tag, root in zip(tags, task.resolve(tags)):
         task.add(root, {tag: current[tag]}, tag)
@@ -520,9 +525,13 @@ def run(module: AnsibleModule) -> None:
         module.warn(f"{source.location} is not there: check mode takes it for what an earlier task would make")
         unknown = {"source_digest": None, "skipped_layers": [], "dropped": [], "referrers": []}
         module.exit_json(**unknown, **unmade_result(dest, params["tags"], source, target))
+    if target.remote and not (many or dest.target or params["tags"] or src.digest):
+        from ansible_collections.lading.oci.plugins.module_utils._oci.advice import without_tag
+
+        module.warn(without_tag(target.location))
     task = CopyTask(source, target, wanted, spool_for(wanted, dest, module.check_mode))
     if many:
-        plan_many(task, params, dest)
+        plan_many(task, params, dest, module.warn)
     else:
         plan_one(task, params, src, dest)
     outcome = None

@@ -36,14 +36,16 @@ requirements:
 options:
   path:
     description:
-      - The layout. It is a folder, or a tar when it is one already, or does not exist and ends in V(.tar).
+      - The layout. It is a folder, or a tar when it is one already, or does not exist and ends in V(.tar). Folders above it that are
+        missing are made, too.
+      - The path alone, without V(oci:) and without a ref. One that really begins so is written V(./oci:PATH).
       - Paths here and in O(layers) and O(files) are paths of the target. Relative ones start at the working directory of the
         module. With the local connection that is the folder of the playbook, in an ad-hoc command the working directory.
     type: path
     required: true
   tag:
     description:
-      - The ref in the layout.
+      - The ref in the layout. Put one that YAML would take for a number in quotes.
     type: str
     required: true
   state:
@@ -147,12 +149,12 @@ options:
     type: dict
     suboptions:
       cmd:
-        description: The default arguments, or the program and its arguments.
+        description: The default arguments, or the program and its arguments. A list, not one text.
         type: list
         elements: str
       entrypoint:
         description:
-          - The program and its first arguments.
+          - The program and its first arguments. A list, not one text.
           - When it is given without O(config.cmd), the arguments of the O(base) go, because they were meant for another program.
         type: list
         elements: str
@@ -399,7 +401,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.results import copy_result, unmade_result, untag_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, MovedError
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_ref_name
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import LayoutReference, check_path, check_ref_name
 
 if t.TYPE_CHECKING:
     from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Fetcher, Source, Target
@@ -598,6 +600,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with failing(module):
+        check_path("path", module.params["path"])
         if module.params["state"] == "absent":
             module.exit_json(**remove(module))
         module.exit_json(**(build_index(module) if is_index(module.params) else build(module)))

@@ -26,6 +26,7 @@ options:
   path:
     description:
       - The layout, a folder or a tar. One that is not there is a fact, too.
+      - The path alone, without V(oci:) and without a ref. One that really begins so is written V(./oci:PATH).
     type: path
     required: true
   verify:
@@ -318,6 +319,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
     side_argument_spec,
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import NotFoundError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_path
 
 Result = t.Dict[str, t.Any]
 
@@ -352,6 +354,7 @@ def repair(module: AnsibleModule, seen: Audit, sources: t.Mapping[str, Source]) 
 def run(module: AnsibleModule) -> None:
     params = module.params
     at_least(1, concurrency=params["concurrency"])
+    check_path("path", params["path"])
     sources = {text: open_repair(module, text, params["repair_registry"])[1] for text in params["repair_from"]}
     seen = look(params)
     result: Result = {"changed": False, "exists": seen is not None, **(seen.facts() if seen is not None else {})}

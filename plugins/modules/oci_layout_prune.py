@@ -24,6 +24,7 @@ options:
   path:
     description:
       - The layout, a folder or a tar. Where there is none there is nothing to remove.
+      - The path alone, without V(oci:) and without a ref. One that really begins so is written V(./oci:PATH).
     type: path
     required: true
   keep_younger:
@@ -140,12 +141,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lading.oci.plugins.module_utils._oci.garbage import Wanted, apply_prune, plan_prune, prune_result
 from ansible_collections.lading.oci.plugins.module_utils._oci.module import at_least, failing, open_layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import NotFoundError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_path
 
 
 def run(module: AnsibleModule) -> None:
     """Plan, apply unless in check mode, report."""
     params = module.params
     at_least(0, keep_younger=params["keep_younger"])
+    check_path("path", params["path"])
     store, wanted = open_layout(params["path"]), Wanted(params["keep_younger"], params["keep_untagged"])
     try:
         plan = plan_prune(store, wanted)

@@ -56,7 +56,7 @@ extends_documentation_fragment:
 options:
   dest:
     description:
-      - The folder to write to. It is created when it is missing.
+      - The folder to write to. It is created when it is missing, and so are the folders above it.
       - To get a layout instead of files use M(lading.oci.oci_copy).
     type: path
     required: true
@@ -104,7 +104,7 @@ options:
   untitled:
     description:
       - What to do with layers that have no title, and no name by O(names), such as the layers of an image.
-      - V(skip) leaves them out, and RV(msg) says how to get them.
+      - V(skip) leaves them out, and RV(msg) says how to get them. When nothing else is pulled, as of most images, that is a warning.
       - V(fail) makes them an error.
       - V(digest) writes them as files that are named by their digest, as V(sha256-9c5b2a...).
       - The configuration of a manifest is no layer. It is only written when it has a title, or with O(config).
@@ -492,6 +492,7 @@ interrupted:
   sample: true
 """
 
+import contextlib
 import os
 import typing as t
 
@@ -508,8 +509,9 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.plaintar import Limits
 from ansible_collections.lading.oci.plugins.module_utils._oci.pruning import PrunePlan, Written
 from ansible_collections.lading.oci.plugins.module_utils._oci.receipt import Receipt
-from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Wanted, select
+from ansible_collections.lading.oci.plugins.module_utils._oci.selection import UNTITLED, Item, Selection, Wanted, select
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, printable
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import check_path
 from ansible_collections.lading.oci.plugins.module_utils._oci.stats import requests_of
 from ansible_collections.lading.oci.plugins.module_utils._oci.unpack import (
     Line,
@@ -534,6 +536,7 @@ def folder_path(dest: str) -> str:
     """The absolute path that ``dest`` means. Raises InvalidError when it is a layout reference."""
     if dest.startswith(LAYOUTS):
         raise InvalidError(f"dest is a folder for files, and {dest} is a layout: lading.oci.oci_copy writes layouts")
+    check_path("dest", dest)
     return os.path.abspath(dest)
 
 
@@ -567,6 +570,23 @@ def octal_mode(mode: t.Union[str, int, None]) -> t.Optional[int]:
         return None
 
 
+@contextlib.contextmanager
+def naming(module: AnsibleModule, wanted: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+    """Let Ansible's own errors, as "chown failed", say of which file, and what was wanted."""
+    fail = module.fail_json
+
+    def fail_with_path(msg: str, **more: t.Any) -> t.NoReturn:
+        asked = "".join(f", {name}: {wanted[name]}" for name in ("owner", "group", "mode") if wanted[name] is not None)
+        hint = f" (the task runs as user {os.geteuid()}: is become needed?)" if os.geteuid() else ""
+        fail(msg=printable(f"destination {wanted['path']}{asked}: {msg}{hint}"), **more)
+
+    module.fail_json = fail_with_path  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        module.fail_json = fail  # type: ignore[method-assign]
+
+
 def set_attributes(module: AnsibleModule, pull: Pull, plan: UnpackPlan) -> t.Dict[Item, t.List[Line]]:
     """Mode, owner, group and the like of what stands there; the items that this changed, and how.
 
@@ -585,7 +605,9 @@ def set_attributes(module: AnsibleModule, pull: Pull, plan: UnpackPlan) -> t.Dic
             if not is_file:
                 wanted.update(mode=None, attributes=None)
             diff: t.Dict[str, t.Dict[str, t.Any]] = {}
-            if module.set_fs_attributes_if_different(wanted, False, diff, expand=False):
+            with naming(module, wanted):
+                differs = module.set_fs_attributes_if_different(wanted, False, diff, expand=False)
+            if differs:
                 before, after = (" ".join(f"{key} {value}" for key, value in diff.get(side, {}).items()) for side in ("before", "after"))
                 found.setdefault(one.item, []).append(Line("/".join(parts), before, after))
     return found
@@ -634,13 +656,19 @@ def result_of(pull: Pull, plan: UnpackPlan, pruned: PrunePlan, attributes: t.Map
     if pull.destination.backups:
         result["backup_files"] = sorted(pull.destination.backups)
     if plan.selection.skipped:
-        types = ", ".join(dict.fromkeys(desc.media_type for desc in plan.selection.skipped))
-        result["msg"] = (
-            f'Skipped {len(plan.selection.skipped)} layers without a file name in "org.opencontainers.image.title" ({types}). '
-            "Give them file names with names, pull them as files that are named by their digests with untitled=digest, "
-            "or copy all layers into a layout with lading.oci.oci_copy (dest: oci:PATH)."
-        )
+        result["msg"] = about_skipped(plan.selection)
     return result
+
+
+def about_skipped(selection: Selection) -> str:
+    """What to do about layers that have no file name."""
+    types = ", ".join(dict.fromkeys(desc.media_type for desc in selection.skipped))
+    image = "Unpack the image's root file system with unpack=rootfs. Or give" if selection.image else "Give"
+    return (
+        f'Skipped {len(selection.skipped)} layers without a file name in "org.opencontainers.image.title" ({types}). '
+        f"{image} them file names with names, pull them as files that are named by their digests with untitled=digest, "
+        "or copy all layers into a layout with lading.oci.oci_copy (dest: oci:PATH)."
+    )
 
 
 def run(module: AnsibleModule) -> None:
@@ -653,6 +681,8 @@ def run(module: AnsibleModule) -> None:
     receipt = Receipt(dest, module.warn)
     pinned = receipt.root(reference.digest) if reference.digest is not None else None
     selection = select(source, pinned or source.resolve(reference.target), receipt, wanted(params))
+    if selection.skipped and not selection.items:
+        module.warn(f"{source.location}: there is no file to pull. {about_skipped(selection)}")
     destination = Destination(dest, octal_mode(params["mode"]), params["backup"])
     limits, written, pruned = Limits(**params["unpack_limits"]), Written(receipt, reference.name), PrunePlan()
     with FolderBlobs(source, destination, receipt, limits, keep=not module.check_mode) as blobs:

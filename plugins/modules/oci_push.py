@@ -25,8 +25,9 @@ options:
   dest:
     description:
       - Where to push to, as V(HOST[:PORT]/REPOSITORY:TAG), V(oci:PATH:REF) or V(oci-archive:PATH:REF). A layout that does not exist is
-        made, as a tar when its path ends in V(.tar).
-      - Without a tag or ref here, in O(dest_ref) or in O(tags), the artifact is only reachable by its digest.
+        made, as a tar when its path ends in V(.tar). Folders above it that are missing are made, too.
+      - Without a tag or ref here, in O(dest_ref) or in O(tags), the artifact is only reachable by its digest. In a registry the task warns
+        of that, unless O(dest) has a digest.
       - With a digest here, the artifact has to have that digest, or nothing is pushed.
     type: str
     required: true
@@ -186,6 +187,10 @@ def run(module: AnsibleModule) -> None:
     names = checked_tags(dest, [*([dest.tag] if dest.tag else []), *params["tags"]])
     packed = pack(artifact_of(params, os.environ), dest, target, names[0] if names else None, module.check_mode)
     check_digest(dest, packed.root)
+    if target.remote and not names and dest.digest is None:
+        from ansible_collections.lading.oci.plugins.module_utils._oci.advice import without_tag
+
+        module.warn(without_tag(target.location))
     options = CopyOptions(params["concurrency"])
     plan = Planner(target, options).plan(packed.content, packed.root, look_up(target, names, options.concurrency))
     if not params["force_tag"]:

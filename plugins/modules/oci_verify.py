@@ -274,12 +274,12 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 )
 from ansible_collections.lading.oci.plugins.module_utils._oci.platforms import parse_platform
 from ansible_collections.lading.oci.plugins.module_utils._oci.policy import Rules, Violation, violations
-from ansible_collections.lading.oci.plugins.module_utils._oci.runtime import strings
 from ansible_collections.lading.oci.plugins.module_utils._oci.signals import stopping
 from ansible_collections.lading.oci.plugins.module_utils._oci.signatures import cosign, notation
 from ansible_collections.lading.oci.plugins.module_utils._oci.signatures.keys import PublicKey
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, located, storage_errors
+from ansible_collections.lading.oci.plugins.module_utils._oci.strings import strings
 
 _MAX_KEY = 64 * 1024
 Good = t.List[t.Dict[str, t.Any]]

@@ -27,13 +27,11 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.module import (
 from ansible_collections.lading.oci.plugins.module_utils._oci.registry.origin import secrets
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError, printable
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import Reference
-from ansible_collections.lading.oci.plugins.plugin_utils._errors import failing_lookup
+from ansible_collections.lading.oci.plugins.plugin_utils._errors import VARIABLE, failing_lookup
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# Set by people: inventory, play, task or --extra-vars.
-VARIABLE = "lading_oci_registries"
 CONCURRENCY = 8
 _SECRETS = ("password", "identity_token")
 

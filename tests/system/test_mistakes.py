@@ -70,6 +70,8 @@ def _world(tmp_path_factory: pytest.TempPathFactory, registry: t.Any, secure_reg
         succeed("oci_copy", {"src": f"{world.layout}:{ref}", "dest": f"{world.host}/team/{rest}", "dest_registry": PLAIN})
     succeed(*world.push(dest=f"{world.host}/team/site:1", files=[{"src": str(world.folder / "f.txt")}]))
     succeed("oci_copy", {"src": f"{world.layout}:v1", "dest": f"oci:{world.folder / 'app.tar'}:v1"})
+    whole = (world.folder / "app.tar").read_bytes()
+    (world.folder / "cut.tar").write_bytes(whole[: len(whole) // 2])
     return world
 
 
@@ -78,18 +80,29 @@ MISTAKES: t.Dict[str, t.Callable[[World], Task]] = {
     "a path without `oci:`": lambda world: world.copy(str(world.folder / "layout")),
     "a URL: `http://HOST/REPOSITORY`": lambda world: world.copy(f"http://{world.host}/team/app:1.4"),
     "a transport of other tools: `docker-daemon:app:1`": lambda world: world.copy("docker-daemon:app:1"),
+    "a reference where a path is meant: `path: oci:app.tar:1.4`": lambda world: (
+        "oci_layout_build",
+        {"path": "oci:app.tar:1.4", "tag": "1.4", "layers": [{"src": str(world.folder / "f.txt")}]},
+    ),
     "upper case in a repository": lambda world: world.fetch("Team/App:1.4"),
     "no tag": lambda world: world.fetch("team/app"),
+    "no tag at the destination": lambda world: world.copy(f"{world.layout}:v1", dest=f"{world.host}/team/untagged", dest_registry=PLAIN),
     "a digest that is cut": lambda world: world.fetch("team/app@sha256:12"),
+    "a tag that is a number: `tag: 2.30`": lambda world: (
+        "oci_layout_build",
+        {"path": str(world.folder / "new"), "tag": 2.30, "layers": [{"src": str(world.folder / "f.txt")}]},
+    ),
     "a tag in the reference and in its own option": lambda world: world.fetch("team/app:1.4", src_ref="1.4"),
     "a tag beside `all_tags`": lambda world: world.fetch("team/app:1.4", all_tags=True),
     '`tags_matching: "*"`': lambda world: world.fetch_all("team/app", tags_matching="*"),
+    "`tags_matching` that no tag matches": lambda world: world.fetch_all("team/app", tags_matching="semver:>=7"),
     "a wrong tag": lambda world: world.fetch("team/app:9"),
     "a wrong repository": lambda world: world.fetch_all("team/nothing", all_tags=True),
     "no login": lambda world: world.login(ca_path=str(world.secure.ca_path)),
     "a wrong password": lambda world: world.login(ca_path=str(world.secure.ca_path), username="tester", password="not this one"),
     "a user name without a password": lambda world: world.login(username="tester"),
     "HTTPS to a registry without TLS": lambda world: world.copy(f"{world.host}/team/app:1.4"),
+    "`dest_registry: true`": lambda world: world.copy(f"{world.layout}:v1", dest=f"{world.host}/team/app:1.4", dest_registry=True),
     "HTTP to a registry with TLS": lambda world: world.login(plain_http=True),
     "a certificate of a private CA": lambda world: world.login(),
     "a certificate file that is not there": lambda world: world.login(ca_path=str(world.folder / "none.pem")),
@@ -109,6 +122,8 @@ MISTAKES: t.Dict[str, t.Callable[[World], Task]] = {
     "an empty folder": lambda world: world.copy(f"oci:{world.folder / 'empty'}:v1"),
     "a folder of other files": lambda world: world.copy(f"{world.layout}:v1", dest=f"oci:{world.folder / 'other'}:v1"),
     "a file that is no tar": lambda world: world.copy(f"oci:{world.folder / 'text.tar'}:v1"),
+    "a tar that was cut on its way": lambda world: world.copy(f"oci:{world.folder / 'cut.tar'}:v1"),
+    "a path below a file": lambda world: world.copy(f"oci:{world.folder / 'f.txt' / 'app.tar'}:v1"),
     "a folder called a tar": lambda world: world.copy(f"oci-archive:{world.folder / 'layout'}:v1"),
     "a layout tar called Docker's": lambda world: world.copy(f"docker-archive:{world.folder / 'app.tar'}:v1"),
     "Docker's tar as a destination": lambda world: world.fetch("team/app:1.4", dest=f"docker-archive:{world.folder / 'new.tar'}:v1"),
@@ -118,23 +133,52 @@ MISTAKES: t.Dict[str, t.Callable[[World], Task]] = {
     "half a platform: `arm64`": lambda world: world.fetch("team/multi:1.4", platforms=["arm64"]),
     "an image for another platform": lambda world: world.fetch("team/app:1.4", platforms=["linux/s390x"]),
     "an artifact pulled as an image": lambda world: world.pull("team/site:1", unpack="rootfs"),
-    "an image pulled as files": lambda world: world.pull("team/app:1.4", untitled="fail"),
+    "an image pulled as files": lambda world: world.pull("team/app:1.4"),
     "a glob or media type that nothing has": lambda world: world.pull("team/site:1", include=["*.conf"]),
     "a file where a folder is to be": lambda world: world.pull("team/site:1", dest=str(world.folder / "f.txt")),
     "files that are on the controller only": lambda world: world.push(files=[{"src": str(world.folder / "none.txt")}]),
+    "a list of paths, or one path, for `files`": lambda world: world.push(files=[str(world.folder / "f.txt")]),
+    "a command as one text: `cmd: /bin/sh -c ls`": lambda world: (
+        "oci_layout_build",
+        {"path": str(world.folder / "new"), "tag": "v1", "config": {"cmd": "/bin/sh -c ls"}},
+    ),
     "a media type that is none": lambda world: world.push(artifact_type="sbom", files=[{"src": str(world.folder / "f.txt")}]),
     "an option that there is not": lambda world: world.fetch("team/app", tag="1.4"),
     "nothing to verify by": lambda world: ("oci_verify", {"src": f"{world.host}/team/app:1.4", "src_registry": PLAIN}),
 }
 
 
+WARNINGS = {"no tag at the destination", "`tags_matching` that no tag matches", "an image pulled as files"}
+# What the action plugin sees, before the module has its arguments.
+ON_THE_CONTROLLER = {
+    "a tag that is a number: `tag: 2.30`",
+    "`dest_registry: true`",
+    "a list of paths, or one path, for `files`",
+    "a command as one text: `cmd: /bin/sh -c ls`",
+}
+
+
+def said_of(world: World, mistake: str) -> str:
+    """The message of the error or, where there is none to be, of the warning."""
+    module, arguments = MISTAKES[mistake](world)
+    if mistake in WARNINGS:
+        warnings = succeed(module, arguments)["warnings"]
+        return "\n".join(text if isinstance(text, str) else text["event"]["msg"] for text in warnings)
+    if mistake not in ON_THE_CONTROLLER:
+        return fail(module, arguments)
+    done = run_ansible("ansible", ["localhost", "-m", f"lading.oci.{module}", "-a", json.dumps(arguments)])
+    assert done.returncode != 0, done.stdout
+    return done.stdout + done.stderr
+
+
 def test_the_page_has_all_of_them() -> None:
+    assert set(MISTAKES) >= WARNINGS | ON_THE_CONTROLLER
     assert list(ROWS) == list(MISTAKES) and len(ROWS) >= 30
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake(world: World, mistake: str) -> None:
-    said = fail(*MISTAKES[mistake](world))
+    said = said_of(world, mistake)
     pattern = ".*".join(map(re.escape, ROWS[mistake].split("...")))
     assert re.search(pattern, said, re.DOTALL), said
     assert not (world.folder / "new").exists() and not (world.folder / "pulled").exists()

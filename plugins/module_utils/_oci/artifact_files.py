@@ -12,9 +12,9 @@ from types import MappingProxyType
 
 from .file_options import existing, media_type_of
 from .layer import Attributes, Tree
-from .runtime import strings
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError
+from .strings import strings
 from .titles import parse_title
 
 Params = t.Mapping[str, t.Any]

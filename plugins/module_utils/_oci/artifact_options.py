@@ -11,10 +11,10 @@ import typing as t
 from .artifact_files import UNKNOWN_ARTIFACT, UNKNOWN_CONFIG, Artifact, File, file_of
 from .file_options import created_of, existing, files_argument_spec, media_type_of
 from .layer import open_regular
-from .runtime import strings
 from .spec import strictjson
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError, located, storage_errors
+from .strings import strings
 
 Params = t.Mapping[str, t.Any]
 # As oras has them in its annotation files; other keys are titles.

@@ -14,10 +14,10 @@ from .file_options import created_of, existing, media_type_of
 from .given import SUFFIXES, GivenTar
 from .layer import WHITEOUT, Attributes, Tree
 from .pack import Layer, Packer
-from .runtime import check_config, strings
 from .spec.descriptor import Descriptor
 from .spec.errors import InvalidError
 from .spec.platform import Platform
+from .strings import strings
 from .whiteout import Whiteouts
 
 if t.TYPE_CHECKING:
@@ -41,7 +41,7 @@ class BuildOptions:
         self._artifact_type = media_type_of(params["artifact_type"], "artifact_type")
         # What the base has to be for, when it is said.
         self.platform = Platform.parse(params["platform"]) if params["platform"] else None
-        self._config = check_config(params["config"] or {}, inherits=bool(params["base"]))
+        self._config = {} if self._is_artifact else _config(params)
         mtime = self._created.epoch if self._created else 0
         self._layers = _layers(params["layers"], mtime, parents=not params["base"])
         self._files = _files(params["files"], mtime) if params["files"] else []
@@ -70,6 +70,12 @@ def _check_kind(params: Params, is_artifact: bool) -> None:
         raise InvalidError(
             "nothing to build: give layers, config or base for an image, files or artifact_type for an artifact, or manifests for an index"
         )
+
+
+def _config(params: Params) -> t.Dict[str, t.Any]:
+    from .runtime import check_config  # artifacts need none of it, and each run compiles what it imports
+
+    return check_config(params["config"] or {}, inherits=bool(params["base"]))
 
 
 def _files(items: t.Sequence[Params], mtime: int) -> t.List[File]:

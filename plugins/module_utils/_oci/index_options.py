@@ -11,11 +11,11 @@ import typing as t
 from .content.store import Source
 from .file_options import created_of, media_type_of
 from .indexes import Addition, IndexBuilder, Removal
-from .runtime import strings
 from .spec.descriptor import CREATED, Descriptor
 from .spec.errors import InvalidError
 from .spec.platform import Platform
 from .spec.reference import Reference
+from .strings import strings
 
 Params = t.Mapping[str, t.Any]
 # Of an item that is to be there: its reference, its store.

@@ -215,6 +215,8 @@ class _Place:
         # The folder that was used last stays open: its files come one after the other.
         self._last: t.Tuple[str, ...] = ()
         self._last_fd: t.Optional[int] = None
+        # What was looked at last.
+        self.at: t.Tuple[str, ...] = ()
 
     def folder(self, parts: t.Tuple[str, ...]) -> int:
         """A descriptor of the folder ``parts``, until the next call."""
@@ -227,6 +229,7 @@ class _Place:
         return self._last_fd
 
     def _open(self, parts: t.Tuple[str, ...]) -> int:
+        self.at = parts
         near = self._last_fd is not None and parts[:-1] == self._last
         descriptor = os.dup(self._last_fd if near and self._last_fd is not None else self.fd)
         try:
@@ -245,7 +248,8 @@ class _Place:
         if not found.parts:
             yield self.fd
             return
-        descriptor = os.open(found.parts[-1], flags, dir_fd=self.folder(found.parts[:-1]))
+        above, self.at = self.folder(found.parts[:-1]), found.parts
+        descriptor = os.open(found.parts[-1], flags, dir_fd=above)
         try:
             yield descriptor
         finally:
@@ -263,7 +267,13 @@ def _opened(source: str) -> t.Iterator[_Place]:
         is_folder = os.path.isdir(source)
         place = _Place(stack.enter_context(folder(source) if is_folder else _open_file(source)))
         stack.callback(place.close)
-        yield place
+        try:
+            yield place
+        except OSError as error:
+            # Names below the folder are said alone to the system.
+            if error.filename in place.at[-1:]:
+                error.filename = os.path.join(source, *place.at)
+            raise
 
 
 @contextlib.contextmanager
@@ -280,8 +290,9 @@ def _walk(place: _Place, source: str, prefix: str) -> t.Iterator[Found]:
         folder_parts, above, names = pending[-1]
         for name in names:
             seen = time.time_ns()
-            status = os.stat(name, dir_fd=place.folder(folder_parts), follow_symlinks=False)
             parts = (*folder_parts, name)
+            descriptor, place.at = place.folder(folder_parts), parts
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             kind = stat.S_IFMT(status.st_mode)
             if kind in _REFUSED_KINDS:
                 raise InvalidError(f"{os.path.join(source, *parts)} is {_REFUSED_KINDS[kind]}, which a layer cannot hold")

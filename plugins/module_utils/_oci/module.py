@@ -18,7 +18,7 @@ from ansible.module_utils.basic import missing_required_lib
 from .content.beneath import remove_temps
 from .signals import Watch
 from .spec import reference
-from .spec.errors import BuildError, InvalidError, MissingLibrary, OCIError, located
+from .spec.errors import BuildError, InvalidError, MissingLibrary, OCIError, TransportError, located
 from .spec.progress import PROGRESS
 
 if t.TYPE_CHECKING:
@@ -97,7 +97,7 @@ def failing(module: AnsibleModule) -> t.Iterator[None]:
                 module.fail_json(msg=watch.message, interrupted=True)
             if not isinstance(error, OCIError):
                 raise
-            module.fail_json(**_told(error))
+            module.fail_json(**_told(error, module.argument_spec))
 
 
 @contextlib.contextmanager
@@ -116,9 +116,13 @@ def _telling() -> t.Iterator[None]:
         yield
 
 
-def _told(error: OCIError) -> t.Dict[str, t.Any]:
+def _told(error: OCIError, options: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     if isinstance(error, MissingLibrary):
         return {"msg": missing_required_lib(error.library), "exception": str(error)}
+    if isinstance(error, TransportError):
+        from .advice import name_option
+
+        name_option(error, options)
     return {"msg": str(error), **({"build_log": error.log} if isinstance(error, BuildError) else {})}
 
 

@@ -16,7 +16,6 @@ from .content.overlay import Overlay
 from .given import GivenTar
 from .layer import Tree, file_digest, open_regular
 from .layer_maker import LayerMaker
-from .runtime import merged
 from .spec import image, manifest, mediatype, strictjson
 from .spec.descriptor import CONTENT_DIGEST, CREATED, EMPTY, EMPTY_CONTENT, TITLE, UNPACK, Descriptor
 from .spec.digest import Digest
@@ -154,6 +153,8 @@ def _config_document(
     dated = {"created": created} if created else {}
     # The base's time is not that of what is built on it.
     document = {**dated, **{name: value for name, value in inherited.items() if name not in ("created", "config", "rootfs", "history")}}
+    from .runtime import merged  # artifacts need none of it, and each run compiles what it imports
+
     runtime = merged(base.config.runtime, dict(given))
     if runtime:
         document["config"] = runtime

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from .spec.errors import InvalidError
+from .strings import strings
 
 Params = t.Mapping[str, t.Any]
 Fields = t.Dict[str, t.Any]
@@ -26,16 +27,6 @@ _NAMES = {
     "labels": "Labels",
     "stop_signal": "StopSignal",
 }
-
-
-def strings(values: t.Mapping[str, t.Any], what: str) -> t.Dict[str, str]:
-    """The mapping, when all its values are strings: what YAML makes of an unquoted ``yes`` or ``1.10`` is not what was written."""
-    for key, value in values.items():
-        if not isinstance(value, str):
-            raise InvalidError(f"{what}: the value of {key!r} is {value!r}, not a string: quote it")
-        if not key:
-            raise InvalidError(f"{what} has an empty name")
-    return dict(values)
 
 
 def check_config(options: Params, inherits: bool) -> Fields:

@@ -74,7 +74,7 @@ class Wanted:
 class Selection:
     """What is to be pulled. ``root``: what was asked for; ``pulled``: the manifest of an index that the platform chose, else the
     root. ``skipped``: layers without a title; ``others``: titles that the artifact has and that were not selected.
-    ``manifests``: bytes by digest; ``read``: the documents that were read from the source."""
+    ``manifests``: bytes by digest; ``read``: the documents that were read from the source. ``image``: whether an image is among them."""
 
     root: Descriptor
     pulled: Descriptor
@@ -83,6 +83,7 @@ class Selection:
     others: t.FrozenSet[Parts] = frozenset()
     manifests: t.Mapping[Digest, bytes] = field(default_factory=dict, repr=False)
     read: t.Tuple[Descriptor, ...] = ()
+    image: bool = False
 
 
 def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wanted()) -> Selection:
@@ -103,7 +104,7 @@ def select(src: Fetcher, root: Descriptor, receipt: Receipt, wanted: Wanted = Wa
             chosen.look_at(desc, is_config)
         items = chosen.checked()
     skipped, others = tuple(chosen.skipped.values()), frozenset(chosen.others) - {item.parts for item in items}
-    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.fetched))
+    return Selection(root, pulled, items, skipped, others, documents.contents, tuple(documents.fetched), chosen.is_image)
 
 
 class _Walk:
@@ -175,8 +176,10 @@ class _Chosen:
         self._passed_over: t.List[str] = []
         self.others: t.Set[Parts] = set()
         self.skipped: t.Dict[Digest, Descriptor] = {}
+        self.is_image = False
 
     def look_at(self, desc: Descriptor, is_config: bool) -> None:
+        self.is_image |= is_config and desc.media_type in mediatype.IMAGE_CONFIGS
         title = desc.annotations.get(TITLE)
         if not title and (is_config or desc.media_type == mediatype.OCI_EMPTY):
             return
@@ -227,7 +230,8 @@ class _Chosen:
 
     def _leave_out(self, desc: Descriptor) -> None:
         if self._untitled == "fail":
-            raise InvalidError(f"the layer {desc} has no title (annotation {TITLE}), so it is no file to pull (untitled=fail)")
+            image = "; unpack=rootfs unpacks an image" if self.is_image else ""
+            raise InvalidError(f"the layer {desc} has no title (annotation {TITLE}), so it is no file to pull (untitled=fail{image})")
         self.skipped[desc.digest] = desc
         self._describe(desc)
 

@@ -63,7 +63,8 @@ class Buildx:
         text = answer.err + answer.out
         # Without the plugin the docker command takes the words for its own: "unknown flag", and its own usage.
         if any(sign in text for sign in _NO_PLUGIN):
-            return "the docker command has no buildx plugin: install it (Debian: docker-buildx, or the role lading.oci.buildx)"
+            how = "Debian: docker-buildx, or the role lading.oci.buildx with buildx_install: true"
+            return f"the docker command has no buildx plugin: install it ({how})"
         if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
             return f"{answer.last_line} (docker_host names the engine's address)"
         return answer.last_line

@@ -11,12 +11,12 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..runtime import strings
 from ..spec import reference
 from ..spec.errors import InvalidError, NotFoundError
 from ..spec.platform import Platform
 from ..spec.reference import qualified
 from ..spec.timestamp import Timestamp
+from ..strings import strings
 
 Params = t.Mapping[str, t.Any]
 OCI, REGISTRY = "oci", "registry"
@@ -205,6 +205,7 @@ def _output(item: Params, shared: t.Sequence[str], epoch: t.Optional[int], what:
         raise InvalidError(f"{what}: insecure is for outputs of type registry")
     if not item["dest"]:
         raise InvalidError(f"{what}: an output of type oci needs dest")
+    reference.check_path(f"{what}.dest", item["dest"])
     return Output(OCI, tags, attributes, os.path.abspath(os.path.expanduser(item["dest"])), item["tar"])
 
 

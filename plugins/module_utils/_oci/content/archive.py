@@ -67,7 +67,7 @@ class Archive(IndexedStore):
             check_oci_layout(file.slice(OCI_LAYOUT_FILE).read(MAX_DOCUMENT + 1))
             return LayoutIndex.parse(file.slice(INDEX).read(MAX_DOCUMENT + 1))
         except NotFoundError as error:
-            raise InvalidError(f"the tar is not an OCI layout: {error.message}") from error
+            raise file.lacking(OCI_LAYOUT_FILE if OCI_LAYOUT_FILE not in file.members else INDEX, "an OCI layout") from error
 
     def _exists(self, desc: Descriptor) -> bool:
         try:

@@ -67,7 +67,8 @@ class ArchiveFile:
         self._file.seek(0)
         found: t.Dict[str, Member] = {}
         self.links: t.Dict[str, t.Optional[str]] = {}
-        for count, entry in enumerate(tar.TarReader(self._file, length)):
+        reader = tar.TarReader(self._file, length)
+        for count, entry in enumerate(reader):
             if count >= _MAX_MEMBERS:
                 raise InvalidError(f"the tar has more than {_MAX_MEMBERS} members")
             name = _normal_name(entry.name)
@@ -82,7 +83,15 @@ class ArchiveFile:
                 self.links[name] = entry.link if entry.kind == tar.SYMLINK else None
             else:
                 found[name] = member
+        self._cut_at = None if reader.ended else length
         return found
+
+    def lacking(self, name: str, what: str, hint: str = "") -> InvalidError:
+        """The error for a tar that is not ``what``, because it has no ``name``: most tools write that last, so a cut takes it first."""
+        if self._cut_at is None:
+            return InvalidError(f"the tar is not {what}: no {name} in it{hint}")
+        ends = f"it ends after {self._cut_at} bytes without the zeros that end a tar, and has no {name} (copy it here once more)"
+        return InvalidError(f"the tar is cut short: {ends}")
 
     def refuse_links(self) -> None:
         """A layout has files: raises InvalidError when one of its own is a link or device, which are never followed or made."""

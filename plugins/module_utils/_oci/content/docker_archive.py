@@ -195,7 +195,7 @@ def _document(file: ArchiveFile) -> bytes:
         raise InvalidError(
             f"the tar is of a Docker before 1.10 (it has repositories and no {DOCKER_MANIFEST}): load it into a newer one and save it there"
         )
-    raise InvalidError(f"the tar is not one of docker save: no {DOCKER_MANIFEST} in it (a layout tar is oci:PATH or oci-archive:PATH)")
+    raise file.lacking(DOCKER_MANIFEST, "one of docker save", " (a layout tar is oci:PATH or oci-archive:PATH)")
 
 
 def full_name(reference: str) -> str:

@@ -132,7 +132,8 @@ class Cursor:
         while left:
             chunk = self._stream.read(left) if parts[-1] else b""
             if not chunk:
-                raise InvalidError(f"the tar is cut short in {what}" + ("" if self.position >= BLOCK else ", or is no tar at all"))
+                beginning = "the tar is" if self.position >= BLOCK else "this is no tar, or one that is"
+                raise InvalidError(f"{beginning} cut short in {what}")
             parts.append(chunk)
             left -= len(chunk)
         self.position += size
@@ -165,7 +166,10 @@ class TarReader:
     """Iterates over a tar's entries, in order, with the offset of each one's content; ``read`` gives the current entry's content.
 
     ``length``, when known, is the whole tar's size: an entry that reaches past it is refused. Raises InvalidError for what is broken.
+    ``ended``: whether the record of zeros came that ends a tar.
     """
+
+    ended = False
 
     def __init__(self, stream: Stream, length: t.Optional[int] = None) -> None:
         self._cursor = Cursor(stream)
@@ -194,6 +198,7 @@ class TarReader:
             self._cursor.skip_to(self._next_header)
             header = self._cursor.header()
             if not header or header == _NOTHING:
+                self.ended = bool(header)
                 return None
             entry = _decode(header)
             if entry.kind in (_PAX, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK):
@@ -226,7 +231,8 @@ class TarReader:
             size = 0
         offset = self._cursor.position
         if size < 0 or (self._length is not None and offset + size > self._length):
-            raise InvalidError(f"the tar is cut short or lies: {pax.get('path', entry.name)!r} has {size} bytes at {offset}")
+            told = f"{pax.get('path', entry.name)!r} has {size} bytes at {offset}, and it ends at {self._length}"
+            raise InvalidError(f"the tar is cut short (copy it here once more), or lies: {told}")
         self._content_end = offset + size
         self._next_header = self._content_end + padding(size)
         name = pax.get("path", entry.name)
@@ -244,7 +250,7 @@ class TarReader:
 def check_header(record: bytes) -> None:
     """Refuse what cannot be the first record of a tar; an empty tar starts with a record of zeros."""
     if len(record) != BLOCK:
-        raise InvalidError(f"not a tar: it has {len(record)} bytes")
+        raise InvalidError(f"this is no tar: it has {len(record)} bytes")
     if record != bytes(BLOCK):
         _decode(record)
 
@@ -252,7 +258,7 @@ def check_header(record: bytes) -> None:
 def _decode(header: bytes) -> Entry:
     name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _FIELDS(header)
     if _number(checksum) != sum(header) - sum(checksum) + 8 * 0x20:
-        raise InvalidError("not a tar, or a broken one: a header's checksum is wrong")
+        raise InvalidError("this is no tar, or a broken one: a header's checksum is wrong")
     text, kind = _text(name), chr(kind[0])
     if magic == b"ustar\0" and prefix[0]:
         text = _text(prefix) + "/" + text
@@ -277,7 +283,7 @@ def _number(raw: bytes) -> int:
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise InvalidError(f"not a tar, or a broken one: {digits[:16]!r} is not an octal number")
+        raise InvalidError("this is no tar, or a broken one: in a header there is text where a number belongs")
     return int(digits, 8)
 
 

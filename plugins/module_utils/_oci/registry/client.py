@@ -71,6 +71,7 @@ class Client:
         self._login: t.Optional[Login] = None
         self._warn = warn
         self._sleep = sleep
+        self._answered = False
         self._warned: t.Set[str] = set()
         self._lock = threading.Lock()
 
@@ -86,12 +87,14 @@ class Client:
         while True:
             try:
                 response = self._logged_in(caller, call)
+                self._answered = True
                 if call.document is not None and response.status == 200:
                     response.load(strictjson.MAX_DOCUMENT, call.document)
             except Interrupted as error:
                 if call.once:
                     raise
-                if not patience.wait():
+                # Nobody has ever answered there: most likely the port is wrong. A registry that starts again is waited for longer.
+                if not patience.wait(brief=error.refused and not self._answered):
                     raise TransportError(_given_up(error.message, patience)) from error
                 continue
             if call.once or response.status not in PASSING or not patience.wait(retry_after(response.headers)):

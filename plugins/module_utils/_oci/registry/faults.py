@@ -14,6 +14,18 @@ from ..spec.errors import Interrupted, TransportError
 from .origin import host_of, quoted
 
 
+class NoTLS(TransportError):
+    """TLS was asked for, and something else was answered. ``advise`` says where ``plain_http`` is set."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__("")
+        self._host = host
+        self.advise("plain_http")
+
+    def advise(self, where: str) -> None:
+        self.message = f"{self._host} does not answer with TLS (for a registry without TLS set {where})"
+
+
 def translated(error: Exception, url: str, timeout: float) -> TransportError:
     """The library's error for one of urllib3 or the socket."""
     cause = _root_cause(error)
@@ -24,7 +36,7 @@ def translated(error: Exception, url: str, timeout: float) -> TransportError:
         detail = quoted(cause.verify_message or cause)
         return TransportError(f"the TLS certificate of {host} is not trusted: {detail} (a private CA is named by ca_path)")
     if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause).upper():
-        return TransportError(f"{host} does not answer with TLS (for a registry without TLS set plain_http)")
+        return NoTLS(host)
     if isinstance(cause, ssl.SSLError):
         return Interrupted(f"TLS with {host} failed: {quoted(cause)}")
     if type(cause).__name__ == "IncompleteRead":
@@ -32,7 +44,9 @@ def translated(error: Exception, url: str, timeout: float) -> TransportError:
     if isinstance(cause, socket.timeout) or "timed out" in str(error).lower():
         return Interrupted(f"{host} gave no answer, or too slow a one, within {timeout:g} seconds")
     hint = " (does a registry run there, and is the port right?)" if isinstance(cause, ConnectionRefusedError) else ""
-    return Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}{hint}")
+    failed = Interrupted(f"connection to {host} failed: {quoted(_reason(cause))}{hint}")
+    failed.refused = isinstance(cause, ConnectionRefusedError)
+    return failed
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -20,6 +20,7 @@ PASSING = frozenset((408, 429, 500, 502, 503, 504))
 LONGEST_WAIT = 120.0  # seconds; a Retry-After above it ends the task with its value in the message
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_BRIEF_PAUSE = 1.0
 
 Sleep = t.Callable[[float], None]
 
@@ -60,8 +61,9 @@ class Patience:
         """There was progress: count anew."""
         self.used = 0
 
-    def wait(self, asked: t.Optional[float] = None) -> bool:
+    def wait(self, asked: t.Optional[float] = None, brief: bool = False) -> bool:
         """Pause before the next try; False at once when there is none left. ``asked``: seconds by Retry-After, which are honoured.
+        ``brief``: the pauses do not grow.
 
         Raises TransportError when it asks for more than LONGEST_WAIT.
         """
@@ -71,7 +73,7 @@ class Patience:
             raise TransportError(
                 f"the registry asks to wait {asked:.0f} seconds (Retry-After); more than {LONGEST_WAIT:.0f} are not waited"
             )
-        longest = min(_FIRST_PAUSE * 2**self.used, _LONGEST_PAUSE)
+        longest = _BRIEF_PAUSE if brief else min(_FIRST_PAUSE * 2**self.used, _LONGEST_PAUSE)
         self.used += 1
         self._sleep(longest * random.uniform(0.5, 1.0) if asked is None else asked)
         return True

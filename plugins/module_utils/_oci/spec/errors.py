@@ -80,7 +80,9 @@ class TransportError(OCIError):
 
 
 class Interrupted(TransportError):
-    """The connection failed in a way that may pass: worth another try."""
+    """The connection failed in a way that may pass: worth another try. ``refused``: nobody listened there."""
+
+    refused = False
 
 
 class CancelledError(OCIError):
@@ -121,4 +123,15 @@ def storage_errors(doing: str) -> t.Iterator[None]:
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         hint = f" (the task runs as user {os.geteuid()}: whose is it, is it read-only, is become needed?)" if refused else ""
-        raise StorageError(f"{doing}: {error.strerror or error}{hint}") from error
+        path = error.filename if isinstance(error.filename, str) and os.sep in error.filename else ""
+        named = f"{path}: " if path not in doing else ""
+        if error.errno == errno.ENOTDIR and path:
+            hint = f" ({_file_in(path)} is a file)"
+        raise StorageError(f"{doing}: {named}{error.strerror or error}{hint}") from error
+
+
+def _file_in(path: str) -> str:
+    """The part of the path that is no folder, and ends it too early."""
+    while path != os.path.dirname(path) and not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path

@@ -107,6 +107,16 @@ def parse(text: str, ref: t.Optional[str] = None) -> Reference:
     return _parse_registry(text, ref)
 
 
+def check_path(option: str, path: str) -> None:
+    """Refuse a reference where a path alone is meant."""
+    begins = next((prefix for prefix in (_DOCKER, *_BEGINNINGS) if path.startswith(prefix)), None)
+    if begins is not None:
+        bare = path[len(begins) :].partition(":")[0]
+        shown = "PATH" if begins == _DOCKER or bare[:2] in ("", "//") else bare
+        meant = f"a path is meant, without {begins} and without a ref, as {option}: {shown}"
+        raise InvalidError(f"{option} is {path!r}: {meant} (./{path} is one that begins so)")
+
+
 def position_of(ref: str) -> t.Optional[int]:
     """The N of ``@N``; None for anything else."""
     found = _POSITION.fullmatch(ref)

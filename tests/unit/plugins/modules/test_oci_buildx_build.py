@@ -354,6 +354,7 @@ def test_a_broken_record_is_none(change: Arguments, run: Run, arguments: Argumen
         ({"context": "no/such"}, "a relative path starts at"),
         ({"dockerfile": "None"}, "dockerfile: no such file"),
         ({"outputs": [{"type": "oci"}]}, "an output of type oci needs dest"),
+        ({"outputs": [{"dest": "oci:m2.tar"}]}, "outputs[0].dest is 'oci:m2.tar': a path is meant, without oci: and without a ref"),
         ({"outputs": [{"dest": "/x"}, {"dest": "/x"}]}, "two of them have the same dest"),
         ({"outputs": [{"dest": "/x", "insecure": True}]}, "insecure is for outputs of type registry"),
         ({"outputs": [{"type": "registry", "dest": "/x"}], "tags": []}, "a registry has no dest"),

@@ -129,7 +129,10 @@ def test_wrong_input_says_so(change: Arguments, says: str, run: Run) -> None:
 @pytest.mark.parametrize(
     ("err", "says"),
     [
-        ("unknown command: docker buildx\n", "has no buildx plugin: install it"),
+        (
+            "unknown command: docker buildx\n",
+            "has no buildx plugin: install it (Debian: docker-buildx, or the role lading.oci.buildx with buildx_install",
+        ),
         ("ERROR: Cannot connect to the Docker daemon at unix:///x\n", "docker_host names the engine's address"),
         ("first\nERROR: boom\n", "create failed: ERROR: boom"),
         ("", "create failed: exit code 1"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import typing as t
 
 import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
@@ -170,3 +171,45 @@ def test_a_tag_that_the_destination_cannot_take(run: Run, images: Images, regist
     assert images.layout.names()
     arguments = {"src": f"oci:{tmp_path}/source:v1", "dest_registry": {"plain_http": True}}
     assert "not a tag: 'a/b'" in run.failed({**arguments, "dest": f"{registry.host}/app:v1", "tags": ["a/b"]})
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_destination_without_a_tag(
+    run: Run, images: Images, registry: FakeRegistry, warned: t.List[str], tmp_path: pathlib.Path, check: bool
+) -> None:
+    def copied(**more: t.Any) -> t.List[str]:
+        plain = {"dest_registry": {"plain_http": True}} if registry.host in more.get("dest", registry.host) else {}
+        run.done({"src": f"oci:{tmp_path}/source:v1", "dest": f"{registry.host}/team/app", **plain, **more}, check)
+        said, warned[:] = list(warned), []
+        return said
+
+    digest = images.layout.resolve("v1").digest
+    untagged = f"destination {registry.host}/team/app has no tag: the manifest is reached by its digest only there"
+    assert [text.startswith(untagged) for text in copied()] == [True]
+    assert copied(dest=f"{registry.host}/team/app:v1") == copied(tags=["v1"]) == copied(all_tags=True, src=f"oci:{tmp_path}/source") == []
+    assert copied(dest=f"{registry.host}/team/app@{digest}") == copied(src=f"oci:{tmp_path}/source@{digest}") == []
+    assert copied(dest=f"oci:{tmp_path}/one") == [], "a layout of one manifest needs no ref"
+
+
+def test_tags_of_which_none_is_meant(run: Run, images: Images, warned: t.List[str], tmp_path: pathlib.Path) -> None:
+    arguments = {"src": f"oci:{tmp_path}/source", "dest": f"oci:{tmp_path}/out"}
+    assert run.done({**arguments, "tags_matching": "semver:>=7"})["copies"] == []
+    assert warned == [f"source oci:{tmp_path}/source has no tag that tags_matching means (semver:>=7): nothing is copied"]
+    assert run.done({**arguments, "tags_matching": "v.*"})["copies"] and len(warned) == 1
+
+
+@pytest.mark.parametrize("side", ["src", "dest"])
+def test_a_registry_without_tls(run: Run, images: Images, registry: FakeRegistry, tmp_path: pathlib.Path, side: str) -> None:
+    """The message has the option that helps, as it can be written."""
+    arguments = {"src": f"oci:{tmp_path}/source:v1", "dest": f"oci:{tmp_path}/out:v1", side: f"{registry.host}/team/app:v1"}
+    assert f"(for a registry without TLS set {side}_registry: {{plain_http: true}}, or plain_http in registries)" in run.failed(arguments)
+
+
+def test_a_path_below_a_file(run: Run, images: Images, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "use.yml").write_text("x")
+    below = f"{tmp_path}/use.yml/x.tar"
+    for arguments in (
+        {"src": f"oci:{tmp_path}/source:v1", "dest": f"oci:{below}:v1"},
+        {"src": f"oci:{below}:v1", "dest": f"oci:{tmp_path}/out"},
+    ):
+        assert f"{below}: Not a directory ({tmp_path}/use.yml is a file)" in run.failed(arguments)

@@ -143,6 +143,8 @@ def test_a_ref_goes(run: Run, arguments: Arguments, tmp_path: pathlib.Path) -> N
         ({"manifests": [{"src": "oci:/x:v1", "annotations": {"a": 1}}]}, "manifests[0].annotations: the value of 'a' is 1"),
         ({"artifact_type": "none"}, "artifact_type"),
         ({"created": "yesterday"}, "created is 'yesterday'"),
+        ({"path": "oci:out"}, "path is 'oci:out': a path is meant, without oci: and without a ref, as path: out"),
+        ({"path": "oci-archive:out.tar:1", "state": "absent"}, "as path: out.tar ("),
         ({"manifests": [{"src": "oci:/no/such:v1"}]}, "source oci:/no/such"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -211,3 +211,10 @@ def test_only_what_is_damaged(run: Run, images: Images, path: pathlib.Path, tmp_
 )
 def test_what_makes_no_sense(run: Run, images: Images, path: pathlib.Path, arguments: Result, says: str) -> None:
     assert says in run.failed({"path": str(path), **arguments})
+
+
+def test_a_reference_where_a_path_is_meant(run: Run, images: Images, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "path is 'oci:" in run.failed({"path": f"oci:{path}:v1"})
+    monkeypatch.chdir(path.parent)
+    path.rename(path.parent / "oci:site")
+    assert run.done({"path": "./oci:site"})["exists"]

@@ -113,3 +113,10 @@ def test_what_makes_no_sense(run: Run, path: pathlib.Path) -> None:
     assert "keep_younger is -1" in run.failed({"path": str(path), "keep_younger": -1})
     (path.parent / "file").write_text("no tar")
     assert "file" in run.failed({"path": str(path.parent / "file")})
+
+
+def test_a_reference_where_a_path_is_meant(run: Run, images: Images, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "path is 'oci:" in run.failed({"path": f"oci:{path}:v1"})
+    monkeypatch.chdir(path.parent)
+    path.rename(path.parent / "oci:site")
+    assert run.done({"path": "./oci:site"})["exists"]

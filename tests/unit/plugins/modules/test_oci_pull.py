@@ -343,3 +343,38 @@ def test_errors_name_the_side_and_the_place(run: Run, registry: FakeRegistry, la
     dest.joinpath("etc").rmdir()
     dest.joinpath("etc").symlink_to("/tmp")
     assert run.failed(src=f"oci:{layout}:v1", dest=dest).startswith(f"destination {dest}: etc is a link")
+
+
+def test_an_image_that_has_no_file(run: Run, image: pathlib.Path, dest: pathlib.Path, warned: t.List[str]) -> None:
+    done = run.done(src=f"oci:{image}:v1", dest=dest)
+    assert not done["changed"] and done["files"] == [] and not dest.exists()
+    assert len(warned) == 1 and warned[0].startswith(f"source oci:{image}:v1: there is no file to pull. Skipped 1 ")
+    assert "Unpack the image's root file system with unpack=rootfs. Or give them file names with names" in warned[0]
+    assert warned[0].endswith(done["msg"])
+    assert "unpack=rootfs" in run.failed(src=f"oci:{image}:v1", dest=dest, untitled="fail")
+    assert run.done(src=f"oci:{image}:v1", dest=dest, untitled="digest")["changed"] and len(warned) == 1
+
+
+def test_an_artifact_without_titles_is_no_image(run: Run, dest: pathlib.Path, warned: t.List[str], tmp_path: pathlib.Path) -> None:
+    source = MemorySource()
+    root = source.artifact(source.add(b"x", "application/vnd.example.v1"))
+    target = Layout(str(tmp_path / "untitled"))
+    apply_copy(plan_copy(source, root, target, ["v1"]), source, target)
+    run.done(src=f"oci:{tmp_path}/untitled:v1", dest=dest)
+    assert len(warned) == 1 and "Give them file names" in warned[0] and "rootfs" not in warned[0]
+
+
+def test_a_reference_where_the_folder_is_meant(run: Run, layout: pathlib.Path) -> None:
+    assert "dest is 'docker-archive:x.tar': a path is meant" in run.failed(src=f"oci:{layout}:v1", dest="docker-archive:x.tar")
+
+
+def test_an_owner_that_cannot_be_given(run: Run, layout: pathlib.Path, dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible's own error says neither of which file nor what was wanted."""
+
+    def refuse(*_arguments: t.Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "lchown", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    said = run.failed(src=f"oci:{layout}:v1", dest=dest, owner="1234")
+    assert said.startswith(f"destination {dest}/") and "owner: 1234: chown failed (the task runs as user 1000: is become needed?)" in said

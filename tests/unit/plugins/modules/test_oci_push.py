@@ -134,3 +134,12 @@ def test_an_annotation_of_nothing(run: Run, files: t.List[Result], tmp_path: pat
     (tmp_path / "notes.json").write_text('{"site.cnf": {"a": "b"}}')
     arguments = {"dest": f"oci:{tmp_path}/out:v1", "files": files, "annotation_file": str(tmp_path / "notes.json")}
     assert "'site.cnf' is the title of no file" in run.failed(arguments)
+
+
+def test_a_destination_without_a_tag(run: Run, files: t.List[Result], registry: fake.FakeRegistry, warned: t.List[str]) -> None:
+    arguments = {"dest": f"{registry.host}/team/app", "dest_registry": PLAIN, "files": files}
+    digest = run.done(arguments)["digest"]
+    assert [f"{registry.host}/team/app has no tag: the manifest is reached by its digest only" in text for text in warned] == [True]
+    run.done({**arguments, "tags": ["v1"]})
+    run.done({**arguments, "dest": f"{registry.host}/team/app@{digest}"})
+    assert len(warned) == 1

@@ -58,6 +58,12 @@ def test_a_login(look: Look, registries: t.Tuple[fake.FakeRegistry, fake.FakeReg
     assert "401" in look.failed(text, **PLAIN), "what the lookup is given replaces the entry as a whole"
 
 
+def test_a_registry_without_tls(look: Look, registries: t.Tuple[fake.FakeRegistry, fake.FakeRegistry]) -> None:
+    """A lookup has no src_registry: what helps is its own option, or the variable."""
+    said = look.failed(f"{registries[1].host}/app")
+    assert "(for a registry without TLS set plain_http=true, or plain_http in lading_oci_registries)" in said
+
+
 def test_a_login_is_for_its_host_alone(look: Look, registries: t.Tuple[fake.FakeRegistry, fake.FakeRegistry]) -> None:
     known = [{"host": registries[0].host, **PLAIN, **LOGIN}, {"host": registries[1].host, **PLAIN}]
     assert look(*(f"{registry.host}/app" for registry in registries), registries=known) == ["v1", "v1"]

@@ -31,7 +31,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.layer_maker import
 from ansible_collections.lading.oci.plugins.module_utils._oci.pack import Packer
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import manifest, mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
-from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError
+from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, OCIError, StorageError
 
 Params = t.Dict[str, t.Any]
 
@@ -130,6 +130,20 @@ class TestTree:
         written = io.BytesIO()
         layer.Tree(str(tmp_path / "tree"), "opt").write_tar(written)
         assert hashlib.sha256(written.getvalue()).hexdigest() == "4c940879e0d4ae9cc95bb90fbad7de27d5df4d85dcb194e340b980f3905c2691"
+
+    @pytest.mark.parametrize("call", ["open", "stat"])
+    def test_what_cannot_be_read_is_named(self, tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        """The system says names below the folder alone."""
+        real = getattr(os, call)
+
+        def refuse(path: t.Any, *more: t.Any, **options: t.Any) -> t.Any:
+            if path == "inner" and options.get("dir_fd") is not None:
+                raise PermissionError(13, "Permission denied", path)
+            return real(path, *more, **options)
+
+        monkeypatch.setattr(layer.os, call, refuse)
+        with pytest.raises(StorageError, match=f"^reading {tree}: {tree}/b/inner: Permission denied"):
+            layer.Tree(str(tree)).write_tar(io.BytesIO())
 
     def test_dest_makes_parents(self, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
         members = Build(tmp_path / "out", layers=[layer_option(tree, dest="/opt/app/")]).members()

@@ -128,7 +128,7 @@ class TestGivenTars:
     def test_broken_ones_are_named(self, plain: bytes, tmp_path: pathlib.Path) -> None:
         with pytest.raises(InvalidError, match=r"cut\.tar\.xz is broken xz: it ends too early"):
             self.built(tmp_path, "cut.tar.xz", lzma.compress(plain)[:-8])
-        with pytest.raises(InvalidError, match=r"no\.tar\.bz2: not a tar"):
+        with pytest.raises(InvalidError, match=r"no\.tar\.bz2: this is no tar"):
             self.built(tmp_path, "no.tar.bz2", bz2.compress(b"x" * 2048))
 
 

@@ -19,6 +19,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive im
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive_file import ArchiveFile
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.store import Incoming, bytes_opener
+from ansible_collections.lading.oci.plugins.module_utils._oci.content.tar_source import TarSource
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec import mediatype
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.descriptor import Descriptor
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import InvalidError, NotFoundError, OCIError, StorageError
@@ -270,6 +271,26 @@ def test_a_cut_tar_is_refused(path: pathlib.Path, cut: int) -> None:
     os.truncate(path, path.stat().st_size - 1024 - cut)
     with pytest.raises(InvalidError):
         Archive(str(path)).resolve("v1")
+
+
+def test_a_cut_is_called_one(path: pathlib.Path) -> None:
+    """Wherever it is: what is cut off may be whole members, or the padding behind one."""
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        ends = [member.offset_data + member.size for member in tar.getmembers()]
+    for end in [0, ends[-3], ends[-3] + 1, ends[-2], ends[-2] - 1, -(-ends[-2] // 512) * 512, ends[-1] - 1]:
+        path.write_bytes(whole[:end])
+        with pytest.raises(InvalidError, match=r"the tar is cut short.*\(copy it here once more\)"):
+            TarSource(str(path)).resolve("v1")
+    path.write_bytes(whole[: ends[-1]])
+    assert TarSource(str(path)).resolve("v1"), "some tools leave out the zeros at the end"
+
+
+def test_a_whole_tar_of_other_files_is_not_called_cut(tmp_path: pathlib.Path) -> None:
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+    with pytest.raises(InvalidError, match=r"the tar is not an OCI layout: no oci-layout in it$"):
+        TarSource(str(tmp_path / "other.tar")).resolve("v1")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a tar" * 200, bytes(10240)], ids=["empty", "text", "zeros"])

@@ -364,6 +364,23 @@ class TestRetries:
             fake.Harness(registry, retries=2).repository().resolve("v1")
         assert len(registry.seen) == 3
 
+    def test_nobody_has_ever_answered(self, registry: fake.FakeRegistry) -> None:
+        """Most likely the port is wrong: that is said within seconds."""
+        harness = fake.Harness(registry)
+        registry.close()
+        with pytest.raises(TransportError, match=r"is the port right\?\) \(tried 6 times\)"):
+            harness.repository().resolve("v1")
+        assert len(harness.sleeps) == 5 and min(harness.sleeps) > 0 and max(harness.sleeps) <= 1
+
+    def test_a_registry_that_starts_again_is_waited_for(self, registry: fake.FakeRegistry) -> None:
+        harness = fake.Harness(registry)
+        harness.repository().resolve("v1")
+        registry.fault("HEAD", "", fake.reset, times=99)
+        registry.close()
+        with pytest.raises(TransportError, match=r"\(tried 6 times\)"):
+            harness.repository().resolve("v1")
+        assert len(harness.sleeps) == 5 and harness.sleeps[-1] >= 4
+
     def test_none_when_there_are_to_be_none(self, registry: fake.FakeRegistry) -> None:
         registry.fault("HEAD", "", fake.reset)
         with pytest.raises(TransportError):

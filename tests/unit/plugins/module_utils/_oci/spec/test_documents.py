@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 """digest, descriptor, manifest, strictjson, platform, timestamp, errors: what other tools wrote is read, what is wrong is refused."""
 
 import base64
@@ -355,3 +357,21 @@ class TestErrors:
     def test_the_systems_errors_are_translated(self) -> None:
         with pytest.raises(StorageError, match="reading /x: No space left on device"), storage_errors("reading /x"):
             raise OSError(28, "No space left on device")
+
+    def test_which_path_it_was(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "use.yml").write_text("x")
+        below = tmp_path / "use.yml" / "deep" / "x.tar"
+        told = f"resolving: {below}: Not a directory ({tmp_path / 'use.yml'} is a file)"
+        with pytest.raises(StorageError, match=re.escape(told)), storage_errors("resolving"):
+            below.read_bytes()
+
+    def test_a_path_is_said_once(self) -> None:
+        with pytest.raises(StorageError) as caught, storage_errors("reading /x/y"):
+            raise PermissionError(13, "Permission denied", "/x/y")
+        assert str(caught.value).startswith("reading /x/y: Permission denied")
+
+    def test_names_below_a_descriptor_are_not_said(self) -> None:
+        """They are temp names, or mean nothing without their folder."""
+        with pytest.raises(StorageError) as caught, storage_errors("writing"):
+            raise OSError(28, "No space left on device", ".lading-1")
+        assert str(caught.value) == "writing: No space left on device"

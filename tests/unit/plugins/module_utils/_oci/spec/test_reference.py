@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -13,6 +14,7 @@ from ansible_collections.lading.oci.plugins.module_utils._oci.spec.errors import
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.reference import (
     LayoutReference,
     RegistryReference,
+    check_path,
     image_name,
     parse,
 )
@@ -195,3 +197,25 @@ def test_digits_of_other_scripts_are_no_port_and_no_tag() -> None:
     for text in ("localhost:\u0665\u0660/a", "localhost:5000/a:\u0665", "localhost:5000/a:v1\n"):
         with pytest.raises(InvalidError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("oci:q.tar:1", "as path: q.tar (./oci:q.tar:1 is"),
+        ("oci-archive:/srv/q.tar", "as path: /srv/q.tar ("),
+        ("docker-archive:q.tar:app:1", "as path: q.tar ("),
+        ("docker://localhost:5000/app", "as path: PATH ("),
+        ("dir:q", "as path: q ("),
+        ("oci:", "as path: PATH ("),
+    ],
+)
+def test_a_reference_where_a_path_is_meant(path: str, instead: str) -> None:
+    with pytest.raises(InvalidError, match=re.escape(f"path is {path!r}: a path is meant, without ")) as caught:
+        check_path("path", path)
+    assert instead in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["./oci:q.tar:1", "/srv/oci:q.tar", "~/oci:q", "a:b", "ocix", "oci"])
+def test_paths_with_colons(path: str) -> None:
+    check_path("path", path)
