@@ -231,6 +231,22 @@ def test_it_is_restarted_when_something_has_changed_and_only_then(secured: Role)
     assert role.changes() == 1 and role.pid() != fourth, "and nothing else was changed by what was refused"
 
 
+def test_the_secret_is_made_once(role: Role) -> None:
+    """It is kept, not shown, and gives way to one that is given."""
+    kept = role.folder / "etc" / "environment"
+    assert role.changes("--check") > 0 and not kept.exists()
+    done = role.run("-vvvv", "--diff")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = re.fullmatch(r"REGISTRY_HTTP_SECRET=([0-9a-f]{64})\n", kept.read_text())
+    assert made and made[1] not in done.stdout + done.stderr and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert f"REGISTRY_HTTP_SECRET={made[1]}" in pathlib.Path(f"/proc/{role.pid()}/environ").read_text().split("\0")
+    assert "No HTTP secret provided" not in (role.folder / "log").read_text()
+    assert role.changes("--check", "--diff") == 0 and role.changes() == 0
+    assert role.changes(registry_environment={"A": "1"}) == 2 and kept.read_text() == f"A=1\nREGISTRY_HTTP_SECRET={made[1]}\n"
+    assert role.changes(registry_environment={"REGISTRY_HTTP_SECRET": SECRET}) == 2
+    assert kept.read_text() == f"REGISTRY_HTTP_SECRET={SECRET}\n"
+
+
 def test_garbage_is_collected(role: Role) -> None:
     assert role.changes() > 0
     source = layout(role.folder)
