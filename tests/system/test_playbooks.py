@@ -150,12 +150,27 @@ class TestMirror:
         assert [one["ref"] for one in found["refs"]] == ["1.4"] and not found["damaged"]
         assert Layout(str(tmp_path / "mirror" / central.prefix / "releases")).resolve(central.digest("releases:2.0.0"))
 
+    def test_a_relative_layout(
+        self, tmp_path: pathlib.Path, central: Side, reached: t.Dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is where the user stands, not where the collection is installed."""
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        values = {**reached, "mirror_images": central.reference("releases:1.2.0"), "mirror_dest": "oci:./mirror"}
+        assert Runner(tmp_path, "mirror").changed(values) == 1
+        there = Layout(str(tmp_path / "here" / "mirror" / central.prefix / "releases"))
+        assert str(there.resolve("1.2.0").digest) == central.digest("releases:1.2.0")
+
     @pytest.mark.parametrize(
         ("values", "words"),
         [
             ({}, "mirror_images is needed: the images to copy, as -e mirror_images="),
             ({"mirror_images": []}, "mirror_images is needed"),
             ({"mirror_images": "quay.io/team/app:1"}, "mirror_dest is needed: a registry, as -e mirror_dest="),
+            (
+                {"mirror_images": "quay.io/team/app:1", "mirror_dest": "oci:mirror", "mirror_hosts": "127.0.0.1"},
+                "(with its whole path on other hosts than localhost)",
+            ),
             ({"mirror_images": "alpine:3", "mirror_dest": "oci:/srv"}, "mirror_images has alpine:3: write each with its registry"),
             ({"mirror_images": "a.io/app:1,b.io/app:1", "mirror_dest": "b.io/hub"}, "to a mirror_dest of its own, as b.io/hub/hub"),
         ],
@@ -195,6 +210,21 @@ class TestAirGap:
         assert there.digest("releases:2.0.0") == central.digest("releases:2.0.0")
         assert attached(there, "app:1.4") == [SBOM]
 
+    def test_relative_paths(
+        self, tmp_path: pathlib.Path, central: Side, values: t.Dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them start where the user stands."""
+        here = tmp_path / "here"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        values = {**values, "airgap_tar": "july.tar", "airgap_dest": "oci:in"}
+        assert Runner(tmp_path, "airgap_out").changed(values)
+        assert sorted(path.name for path in here.iterdir()) == ["july.tar", "july.tar.layout", "july.tar.yml"]
+        assert Runner(tmp_path, "airgap_out").changed({**values, "airgap_list": "other.yml", "airgap_folder": "../kept"})
+        assert (here / "other.yml").read_text() == (here / "july.tar.yml").read_text() and (tmp_path / "kept").is_dir()
+        assert Runner(tmp_path, "airgap_in").changed({**values, "airgap_list": "other.yml"}) == 1
+        assert str(Layout(str(here / "in" / central.prefix / "app")).resolve("1.4").digest) == central.digest("app:1.4")
+
     def test_what_is_not_wanted_any_more(self, tmp_path: pathlib.Path, central: Side, values: t.Dict[str, t.Any]) -> None:
         out = Runner(tmp_path, "airgap_out")
         out.changed(values)
@@ -208,7 +238,7 @@ class TestAirGap:
 
     def test_what_was_changed_on_the_way(self, tmp_path: pathlib.Path, central: Side, edge: Side, values: t.Dict[str, t.Any]) -> None:
         there, tar, into = at_edge(central, edge), pathlib.Path(values["airgap_tar"]), Runner(tmp_path, "airgap_in")
-        assert f"{tar} is not there: carry it over once more" in into.failure(values)
+        assert f"{tar} is not there: is the path right, on localhost?" in into.failure(values)
         Runner(tmp_path, "airgap_out").changed(values)
         listed = pathlib.Path(f"{tar}.yml")
         text = listed.read_text()
@@ -221,18 +251,43 @@ class TestAirGap:
         content = bytearray(tar.read_bytes())
         content[content.index(b'"A=b"')] ^= 1
         tar.write_bytes(content)
-        assert "is damaged, nothing was copied: carry it over once more" in into.failure(values)
+        (damaged,) = succeed("oci_layout_info", {"path": str(tar), "verify": True})["damaged"]
+        told = into.failure(values)
+        assert f"{tar} is damaged, nothing was copied: carry it over once more (what is damaged: {damaged['digest']})" in told
         assert there.digest("app:1.4") is None
 
     @pytest.mark.parametrize(
         ("name", "values", "words"),
         [
             ("airgap_out", {}, "airgap_images is needed: the images and artifacts to take, as -e airgap_images="),
-            ("airgap_out", {"airgap_images": "a.io/app:1"}, "airgap_tar is needed: the tar to write, with its whole path"),
-            ("airgap_out", {"airgap_images": "a.io/app:1", "airgap_tar": "july.tar"}, "airgap_tar is needed"),
+            ("airgap_out", {"airgap_images": "a.io/app:1"}, "airgap_tar is needed: the tar to write, with .tar at the end"),
+            ("airgap_out", {"airgap_images": "a.io/app:1", "airgap_tar": "/x/july"}, "airgap_tar is needed"),
+            ("airgap_out", {"airgap_images": "a.io/app:1", "airgap_tar": "oci:/x/y.tar"}, "airgap_tar is needed"),
+            (
+                "airgap_out",
+                {"airgap_images": "a.io/app:1", "airgap_tar": "july.tar", "airgap_hosts": "127.0.0.1"},
+                "(with its whole path on other hosts than localhost)",
+            ),
+            (
+                "airgap_out",
+                {"airgap_images": "a.io/app:1", "airgap_tar": "/x/y.tar", "airgap_list": "y.yml", "airgap_hosts": "127.0.0.1"},
+                "airgap_list is y.yml: write the path without oci:, and the whole of it on other hosts than localhost",
+            ),
+            (
+                "airgap_out",
+                {"airgap_images": "a.io/app:1", "airgap_tar": "/x/y.tar", "airgap_folder": "oci:/x/kept"},
+                "airgap_folder is oci:/x/kept: write the path without oci:",
+            ),
             ("airgap_out", {"airgap_images": "a.io/app", "airgap_tar": "/x/y.tar"}, "airgap_images has a.io/app: write each with"),
             ("airgap_in", {}, "airgap_tar is needed: the tar that lading.oci.airgap_out wrote"),
+            ("airgap_in", {"airgap_tar": "oci:/x/y.tar"}, "airgap_tar is needed"),
+            ("airgap_in", {"airgap_tar": "y.tar", "airgap_hosts": "127.0.0.1"}, "with their whole paths on other hosts than localhost)"),
             ("airgap_in", {"airgap_tar": "/x/y.tar"}, "airgap_dest is needed: a registry, as -e airgap_dest="),
+            (
+                "airgap_in",
+                {"airgap_tar": "/x/y.tar", "airgap_dest": "oci:in", "airgap_hosts": "127.0.0.1"},
+                "(with its whole path on other hosts than localhost)",
+            ),
         ],
     )
     def test_what_is_needed(self, tmp_path: pathlib.Path, name: str, values: t.Dict[str, t.Any], words: str) -> None:
@@ -290,9 +345,24 @@ class TestDeploy:
     def test_what_goes_wrong(self, tmp_path: pathlib.Path, central: Side, fleet: Runner, values: t.Dict[str, t.Any]) -> None:
         assert "deploy_artifact is needed: the artifact with its tag, as -e deploy_artifact=" in fleet.failure({})
         assert "deploy_dest is needed: the folder on the hosts" in fleet.failure({**values, "deploy_dest": "site"})
-        told = fleet.failure({**values, "deploy_artifact": central.reference("site:9")})
-        assert f"{central.reference('site:9')}" in told and "no such tag" in told
+        wrong = central.reference("site:9")
+        code, out = fleet._run({**values, "deploy_artifact": wrong})
+        assert code and f"deploy_artifact: there is no {wrong} (no such tag, digest or repository" in out and "caused by" not in out
         assert not (tmp_path / "fleet").exists()
+
+    def test_no_hosts(self, tmp_path: pathlib.Path, fleet: Runner, values: t.Dict[str, t.Any]) -> None:
+        told = Runner(tmp_path, "deploy_artifact").failure({**values, "deploy_dest": "/opt/site"})
+        assert "no host of the inventory is all: give the inventory, as -i inventory" in told
+        assert "no host of the inventory is nobody" in fleet.failure({**values, "deploy_hosts": "nobody"})
+
+    def test_tasks_in_a_relative_file(
+        self, tmp_path: pathlib.Path, fleet: Runner, values: t.Dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        pathlib.Path("after.yml").write_text(f"- ansible.builtin.shell: echo {{{{ inventory_hostname }}}} >> {tmp_path}/restarted\n")
+        fleet.changed({**values, "deploy_tasks": "after.yml"}, "--limit", "web2")
+        assert (tmp_path / "restarted").read_text().split() == ["web2"]
 
 
 class TestQuickstart:
@@ -302,20 +372,63 @@ class TestQuickstart:
         Runner(tmp_path, "quickstart").from_nothing(values, folder.exists)
         assert (folder / "pulled" / "assets" / "index.html").is_file()
 
+    def test_a_relative_folder(self, tmp_path: pathlib.Path, registry: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert Runner(tmp_path, "quickstart").changed({"quickstart_folder": "try", "quickstart_registry": registry.host})
+        assert (tmp_path / "try" / "pulled" / "assets" / "index.html").is_file()
+
     def test_what_is_needed(self, tmp_path: pathlib.Path) -> None:
         assert "quickstart_folder is needed: the folder to work in" in Runner(tmp_path, "quickstart").failure({})
 
 
 @pytest.mark.usefixtures("docker")
-def test_build_and_push(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> None:
-    (tmp_path / "hello").mkdir()
-    (tmp_path / "hello" / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    values = {"build_context": f"{tmp_path}/hello", "build_dest": f"{tmp_path}/hello.tar", "build_registry": registry.host}
-    values = {**values, "build_plain_http": "true", "build_repository": repository}
-    build, pushed = Runner(tmp_path, "build_and_push"), Side(registry.host, repository.partition("/")[0])
-    build.from_nothing(values, lambda: pushed.digest(f"{repository.partition('/')[2]}:v1"))
-    assert "build_context is needed: the folder with the Dockerfile" in build.failure({})
-    assert "build_dest is needed: the layout tar to make" in build.failure({"build_context": "./hello"})
+class TestBuildAndPush:
+    @pytest.fixture(name="values")
+    def _values(self, tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Dict[str, t.Any]:
+        (tmp_path / "hello").mkdir()
+        (tmp_path / "hello" / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        values = {"build_context": f"{tmp_path}/hello", "build_dest": f"{tmp_path}/hello.tar", "build_registry": registry.host}
+        return {**values, "build_plain_http": "true", "build_repository": repository}
+
+    def test_from_nothing_and_again(self, tmp_path: pathlib.Path, registry: t.Any, repository: str, values: t.Dict[str, t.Any]) -> None:
+        build, (above, _slash, name) = Runner(tmp_path, "build_and_push"), repository.partition("/")
+        pushed = Side(registry.host, above)
+        build.from_nothing(values, lambda: pushed.digest(f"{name}:v1"))
+        first, made = pushed.digest(f"{name}:v1"), (tmp_path / "hello.tar").read_bytes()
+        (tmp_path / "hello" / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /again\n")
+        assert build.changed(values, "--check") == 2, "the build and the push"
+        assert pushed.digest(f"{name}:v1") == first and (tmp_path / "hello.tar").read_bytes() == made
+        assert build.changed(values) == 2
+        assert pushed.digest(f"{name}:v1") != first
+        assert build.changed(values, "--check") == 0
+
+    def test_relative_paths(
+        self, tmp_path: pathlib.Path, registry: t.Any, repository: str, values: t.Dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With and without a dot, they start where the user stands."""
+        monkeypatch.chdir(tmp_path)
+        assert Runner(tmp_path, "build_and_push").changed({**values, "build_context": "hello", "build_dest": "bare.tar"}) == 2
+        assert (tmp_path / "bare.tar").is_file()
+        assert Runner(tmp_path, "build_and_push").changed({**values, "build_context": "./hello", "build_dest": "./bare.tar"}) == 0
+
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ({}, "build_context is needed: the folder with the Dockerfile"),
+            ({"build_context": "./hello"}, "build_dest is needed: the layout tar to make"),
+            ({"build_context": "./hello", "build_dest": "oci:hello.tar"}, "build_dest is needed: the layout tar to make, without oci:"),
+            (
+                {"build_context": "hello", "build_dest": "/x/hello.tar", "build_hosts": "127.0.0.1"},
+                "build_context is needed: the folder with the Dockerfile, as -e build_context=./hello (with its whole path on other hosts",
+            ),
+            (
+                {"build_context": "https://a.io/b.git", "build_dest": "hello.tar", "build_hosts": "127.0.0.1"},
+                "build_dest is needed: the layout tar to make, without oci:, as -e build_dest=./hello-world.tar (with its whole path",
+            ),
+        ],
+    )
+    def test_what_is_needed(self, tmp_path: pathlib.Path, values: t.Dict[str, t.Any], words: str) -> None:
+        assert words in Runner(tmp_path, "build_and_push").failure(values)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))

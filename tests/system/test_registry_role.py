@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -230,6 +231,22 @@ def test_it_is_restarted_when_something_has_changed_and_only_then(secured: Role)
     assert role.changes() == 1 and role.pid() != fourth, "and nothing else was changed by what was refused"
 
 
+def test_the_secret_is_made_once(role: Role) -> None:
+    """It is kept, not shown, and gives way to one that is given."""
+    kept = role.folder / "etc" / "environment"
+    assert role.changes("--check") > 0 and not kept.exists()
+    done = role.run("-vvvv", "--diff")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = re.fullmatch(r"REGISTRY_HTTP_SECRET=([0-9a-f]{64})\n", kept.read_text())
+    assert made and made[1] not in done.stdout + done.stderr and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert f"REGISTRY_HTTP_SECRET={made[1]}" in pathlib.Path(f"/proc/{role.pid()}/environ").read_text().split("\0")
+    assert "No HTTP secret provided" not in (role.folder / "log").read_text()
+    assert role.changes("--check", "--diff") == 0 and role.changes() == 0
+    assert role.changes(registry_environment={"A": "1"}) == 2 and kept.read_text() == f"A=1\nREGISTRY_HTTP_SECRET={made[1]}\n"
+    assert role.changes(registry_environment={"REGISTRY_HTTP_SECRET": SECRET}) == 2
+    assert kept.read_text() == f"REGISTRY_HTTP_SECRET={SECRET}\n"
+
+
 def test_garbage_is_collected(role: Role) -> None:
     assert role.changes() > 0
     source = layout(role.folder)
@@ -244,17 +261,57 @@ def test_garbage_is_collected(role: Role) -> None:
     assert role.pid() != pid
 
 
-def test_it_does_not_start(role: Role) -> None:
-    """What the registry has said is in the error: here that somebody else listens."""
-    import socket
-
+@contextlib.contextmanager
+def taken_port() -> t.Iterator[int]:
+    """One that somebody else listens at."""
     with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", role.variables["registry_port"]))
+        other.bind(("127.0.0.1", 0))
         other.listen()
-        said = role.refusal()
-    assert "does not run" in said and "address already in use" in said
+        yield other.getsockname()[1]
+
+
+def error_of(said: str, errors: int = 1) -> str:
+    """What the last of the errors of a run says, without what Ansible shows around it."""
+    assert said.count("[ERROR]") == errors, said
+    return said[said.rindex("[ERROR]") :].partition("\nOrigin:")[0]
+
+
+def test_a_port_that_is_taken(role: Role) -> None:
+    """It is noticed before the registry that runs is stopped."""
+    with taken_port() as port:
+        said = error_of(role.refusal(registry_port=port))
+        assert f"does not run as it is declared: port {port}, address 127.0.0.1: address already in use" in said
+        assert not (role.folder / "pid").exists() and not (role.folder / "log").exists()
+        assert role.changes() > 0
+        pid = role.pid()
+        assert f"port {port}, address 127.0.0.1: address already in use" in error_of(role.refusal(registry_port=port))
+        assert role.pid() == pid
+        assert succeed("oci_info", {"src": f"{role.host}/app:v1", "src_registry": {"plain_http": True}})["images"]
+    said = error_of(role.refusal(registry_address="192.0.2.1", registry_port=port, registry_plain_http=True))
+    assert "the address 192.0.2.1 is none of this host" in said and role.pid() == pid
+
+
+def test_it_does_not_start(role: Role) -> None:
+    """The error begins with what the registry has said last, and has nothing of earlier starts."""
+    with taken_port() as port:
+        taken = {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}"}
+        for _time in range(2):
+            said = error_of(role.refusal(registry_environment=taken))
+            lines = said.splitlines()
+            first = next(line for line in lines if "does not run as it is declared: " in line)
+            assert "level=fatal" in first and "address already in use" in first and "ended at once with exit code 1" in first, said
+            assert said.count("address already in use") == 1 and len(lines) < 20, said
+            assert "ServiceError" not in said
     assert not (role.folder / "pid").exists()
+
+
+def test_it_does_not_answer(role: Role) -> None:
+    """The last lines of the log are in the error, and none from before the process was started."""
+    assert role.changes() > 0
+    elsewhere = f"127.0.0.1:{processes.free_port()}"
+    said = error_of(role.refusal(registry_environment={"REGISTRY_HTTP_ADDR": elsewhere}, registry_start_timeout=1), errors=2)
+    assert f"The last lines of its log ({role.folder}/log):" in said
+    assert f"listening on {elsewhere}" in said and f"listening on {role.host}" not in said
 
 
 # What is wrong, and the words that say so.
@@ -280,6 +337,8 @@ WRONG: t.List[t.Tuple[Variables, str]] = [
     ({"registry_users": [{"name": "a", "password": "not shown" * 9}]}, "longer than the 72 bytes"),
     ({"registry_users": [{"name": "a", "hash": "not shown"}]}, "is not bcrypt's"),
     ({"registry_users": [{"name": "a", "passwort": "x"}]}, "registry_users.passwort"),
+    ({"registry_storage_dir": "data", "registry_log_file": "log"}, "registry_storage_dir, registry_log_file: write the whole path"),
+    ({"registry_tls_certificate": "x.pem", "registry_tls_key": "/x.key"}, "registry_tls_certificate: write the whole path"),
     ({"registry_binary": "/no/program"}, "registry_binary: /no/program is no program on localhost"),
 ]
 
@@ -315,6 +374,9 @@ def test_a_user_that_is_not_there(role: Role) -> None:
     for task in ("The group of the service", "The user of the service"):
         assert re.search(rf"TASK \[lading.oci.registry : {task}\] \*+\nchanged", done.stdout), done.stdout
     assert not (role.folder / "etc").exists()
+    assert "Skipped" not in done.stdout + done.stderr, "what is not there is not searched"
+    done = role.run(registry_state="absent")
+    assert done.returncode == 0 and "changed=0" in done.stdout and "Skipped" not in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_a_download(role: Role) -> None:
@@ -482,5 +544,5 @@ def test_a_pid_of_something_else(role: Role) -> None:
     (role.folder / "pid").write_text(f"{os.getpid()}\n")
     (role.folder / "pid.state").write_text(json.dumps({"pid": os.getpid(), "birth": "another 1", "fingerprint": "x"}))
     done = subprocess.run([*script, "stopped", *options], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"changed": False, "restarted": False, "pid": 0}
+    assert json.loads(done.stdout) == {"changed": False, "restarted": False, "pid": 0, "log_from": 0}
     (role.folder / "pid").unlink()

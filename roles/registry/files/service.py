@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import grp
 import json
 import os
 import pathlib
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 STOP_SECONDS = 15
 SETTLE_SECONDS = 0.5
 TAIL_BYTES = 3000
+TAIL_LINES = 20
 
 
 class ServiceError(Exception):
@@ -41,6 +44,32 @@ def birth(pid: int) -> str:
     return f"{BOOT.read_text().strip()} {fields[19]}"
 
 
+def try_port(address: str, port: int) -> None:
+    """Raises ServiceError when nobody can listen there. What else may be wrong with it, the program itself says best."""
+    try:
+        for family, kind, protocol, _name, place in socket.getaddrinfo(
+            address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                # As servers do: connections of one that has just ended are no hindrance.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ServiceError(f"port {port}, address {address or 'any'}: address already in use (ss -ltnp tells by what)") from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ServiceError(f"the address {address} is none of this host") from error
+
+
+def reason(lines: t.Sequence[str]) -> str:
+    """The line that says why a program has ended."""
+    for words in (("fatal", "panic:"), ("error",)):
+        found = [line for line in lines if any(word in line.lower() for word in words)]
+        if found:
+            return found[-1]
+    return lines[-1] if lines else "it said nothing"
+
+
 class Service:
     """``pid_file`` is for people and their tools; what it is compared with stands beside it, in ``pid_file``.state."""
 
@@ -49,18 +78,18 @@ class Service:
         self.pid_file = pathlib.Path(options.pid_file)
         self.state_file = pathlib.Path(f"{options.pid_file}.state")
 
-    def running(self) -> t.Tuple[int, str]:
-        """The pid, and what it was started with; 0 when it does not run."""
+    def running(self) -> t.Dict[str, t.Any]:
+        """The process as it was started; one with the pid 0 when it does not run."""
+        nothing = {"pid": 0, "fingerprint": "", "port": 0, "log_from": 0}
         try:
-            state = json.loads(self.state_file.read_text())
-            if state["birth"] == birth(state["pid"]):
-                return state["pid"], state["fingerprint"]
+            state = {**nothing, **json.loads(self.state_file.read_text())}
+            return state if state["birth"] == birth(state["pid"]) else nothing
         except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return 0, ""
+            return nothing
 
-    def _keep(self, pid: int) -> None:
-        self.state_file.write_text(json.dumps({"pid": pid, "birth": birth(pid), "fingerprint": self.options.fingerprint}))
+    def _keep(self, pid: int, log_from: int) -> None:
+        started = {"fingerprint": self.options.fingerprint, "port": self.options.port, "log_from": log_from}
+        self.state_file.write_text(json.dumps({"pid": pid, "birth": birth(pid), **started}))
         self.pid_file.write_text(f"{pid}\n")
 
     def _forget(self) -> None:
@@ -68,7 +97,7 @@ class Service:
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
 
-    def start(self) -> int:
+    def start(self) -> None:
         log = pathlib.Path(self.options.log)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(log, flags, 0o640), "ab") as output:
@@ -83,15 +112,16 @@ class Service:
                 start_new_session=True,
                 preexec_fn=self._identity(),
             )
-        self._keep(process.pid)
+        self._keep(process.pid, begun)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(SETTLE_SECONDS)
             self._forget()
             with log.open("rb") as written:
                 written.seek(max(begun, log.stat().st_size - TAIL_BYTES))
-                said = written.read().decode(errors="replace").strip()
-            raise ServiceError(f"{self.options.command[0]} ended at once with exit code {code}: {said or 'it said nothing'}")
-        return process.pid
+                said = [line.rstrip() for line in written.read().decode(errors="replace").splitlines() if line.strip()]
+            why = reason(said)
+            others = [line for line in said if line != why][-TAIL_LINES:]
+            raise ServiceError("\n".join([f"{why} ({self.options.command[0]} ended at once with exit code {code})", *others]))
 
     def _environment(self) -> t.Dict[str, str]:
         """Nothing of whoever runs the role but the way to programs."""
@@ -121,7 +151,7 @@ class Service:
                 os.kill(pid, what)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                if self.running()[0] != pid:
+                if self.running()["pid"] != pid:
                     self._forget()
                     return
                 time.sleep(0.05)
@@ -137,26 +167,31 @@ def main() -> int:
     parser.add_argument("--group", default="root")
     parser.add_argument("--environment-file", default="")
     parser.add_argument("--fingerprint", default="")
+    parser.add_argument("--address", default="")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--restart", action="store_true", help="something has changed that the fingerprint does not tell")
     parser.add_argument("--check", action="store_true", help="say what would be done")
     parser.add_argument("--command", nargs=argparse.REMAINDER, default=[], help="the process; the last option")
     options = parser.parse_args()
     service = Service(options)
-    pid, fingerprint = service.running()
-    stale = options.restart or fingerprint != options.fingerprint
-    stopping = bool(pid) and (options.state == "stopped" or stale)
-    starting = options.state == "started" and (not pid or stale)
+    old = service.running()
+    stale = options.restart or old["fingerprint"] != options.fingerprint
+    stopping = bool(old["pid"]) and (options.state == "stopped" or stale)
+    starting = options.state == "started" and (not old["pid"] or stale)
     try:
+        # The port of one that runs is its own, and free when it was stopped.
+        if starting and options.port and options.port != old["port"] and not options.check:
+            try_port(options.address, options.port)
         if stopping and not options.check:
-            service.stop(pid)
+            service.stop(old["pid"])
         if starting and not options.check:
-            pid = service.start()
+            service.start()
     except (ServiceError, OSError, KeyError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        # On a terminal, as ssh may give it one, both outputs are one.
+        print(error.args[0] if isinstance(error, KeyError) else error)
         return 1
-    print(
-        json.dumps({"changed": stopping or starting, "restarted": stopping and starting, "pid": 0 if options.state == "stopped" else pid})
-    )
+    new = service.running()
+    print(json.dumps({"changed": stopping or starting, "restarted": stopping and starting, "pid": new["pid"], "log_from": new["log_from"]}))
     return 0
 
 
