@@ -42,7 +42,7 @@ help:
 
 test sanity units coverage integration system lint torture torture-peers: $(BUILD)/checked
 	@$(START) $(TOOLS)/environment.py $(VENV) requirements-dev.txt $(PYTHON)
-	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@)
+	@$(VENV)/bin/python $(TOOLS)/run_tests.py $(filter-out test,$@) $(if $(filter units,$@),--all-pythons)
 
 test-matrix: $(BUILD)/checked
 	@$(START) $(TOOLS)/matrix.py $(PAIRS)

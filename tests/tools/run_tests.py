@@ -3,11 +3,12 @@
 
 """What ``make test`` does: every stage, whatever the others say, and one line at the end: ``N passed, N failed``.
 
-    run_tests.py [--pair NAME] [STAGE ...]
+    run_tests.py [--pair NAME] [--all-pythons] [STAGE ...]
 
 Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
-that the Makefile made. With ``--pair`` trees and logs are below a folder of that name, unit tests run on the oldest Python that is here and
-that this ansible-core manages and on the controller's, and modules of the integration tests on the oldest: matrix.py uses it.
+that the Makefile made. Unit tests run on the oldest Python that is here and that this ansible-core manages and on the controller's, with
+``--all-pythons`` on those between them as well. With ``--pair`` trees and logs are below a folder of that name, and modules of the
+integration tests run on the oldest Python: matrix.py uses it.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
@@ -68,9 +69,10 @@ class Outcome:
 class Stage:
     """One stage: its tree, its log, its commands. ``processor_time``: seconds that its commands, and what they waited for, have used."""
 
-    def __init__(self, name: str, pair: str = "") -> None:
+    def __init__(self, name: str, pair: str = "", all_pythons: bool = False) -> None:
         self.name = name
         self.pair = pair
+        self.all_pythons = all_pythons
         self.processor_time = 0.0
         self.tree = BUILD / "trees" / pair / name / "ansible_collections" / "lading" / "oci"
         self.log = LOGS / pair / f"{name}.log"
@@ -151,8 +153,8 @@ def sanity(stage: Stage) -> Outcome:
 
 
 def units(stage: Stage) -> Outcome:
-    """On every Python that is here; a pair of the matrix has its oldest and its controller's, between which the newest pair has all."""
-    chosen = [("--python", python) for python in dict.fromkeys([oldest_python(), own_python()])] if stage.pair else [()]
+    """On the oldest Python and the controller's, or on every one that is here."""
+    chosen = [()] if stage.all_pythons else [("--python", python) for python in dict.fromkeys([oldest_python(), own_python()])]
     results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *python) for python in chosen]
     return counted(stage, all(results), stage.junit())
 
@@ -281,8 +283,8 @@ STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {
 LONG_STAGES: t.Dict[str, t.Callable[[Stage], Outcome]] = {"torture": torture, "torture-peers": torture_peers}
 
 
-def run_stage(name: str, pair: str) -> Outcome:
-    stage, start = Stage(name, pair), time.monotonic()
+def run_stage(name: str, pair: str, all_pythons: bool) -> Outcome:
+    stage, start = Stage(name, pair, all_pythons), time.monotonic()
     try:
         stage.prepare()
         outcome = {**STAGES, **LONG_STAGES}[name](stage)
@@ -331,6 +333,7 @@ def show_failure(name: str, pair: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pair", default="")
+    parser.add_argument("--all-pythons", action="store_true")
     parser.add_argument("stages", nargs="*")
     arguments = parser.parse_args()
     names, pair = arguments.stages or list(STAGES), arguments.pair
@@ -341,7 +344,7 @@ def main() -> int:
     use_real_interpreters()
     prepare_ansible_test()
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        outcomes = dict(zip(names, pool.map(lambda name: run_stage(name, pair), names)))
+        outcomes = dict(zip(names, pool.map(lambda name: run_stage(name, pair, arguments.all_pythons), names)))
     for name, outcome in outcomes.items():
         if outcome.failed:
             show_failure(name, pair)
