@@ -12,8 +12,15 @@ import subprocess
 import sys
 import typing as t
 
+from module_server import ModuleServer
+
 Result = t.Dict[str, t.Any]
 MODULES = "ansible_collections.lading.oci.plugins.modules"
+SERVER = ModuleServer()
+
+
+def module_input(arguments: t.Mapping[str, t.Any]) -> str:
+    return json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments)})
 
 
 def start_module(name: str, arguments: t.Mapping[str, t.Any], options: t.Sequence[str] = (), **popen: t.Any) -> subprocess.Popen[str]:
@@ -27,16 +34,20 @@ def start_module(name: str, arguments: t.Mapping[str, t.Any], options: t.Sequenc
         **popen,
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments)}))
+    process.stdin.write(module_input(arguments))
     process.stdin.close()
     process.stdin = None
     return process
 
 
 def run_module(name: str, arguments: t.Mapping[str, t.Any], check: bool = False, **popen: t.Any) -> Result:
-    """The module's JSON answer, whether it succeeded or failed; a traceback is a failure of the test."""
+    """The module's JSON answer, whether it succeeded or failed; a traceback is a failure of the test. With ``popen`` Python is started
+    for it."""
     internal = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
-    out, err = start_module(name, {**arguments, **internal}, **popen).communicate(timeout=300)
+    if popen:
+        out, err = start_module(name, {**arguments, **internal}, **popen).communicate(timeout=300)
+    else:
+        out, err = SERVER.run(f"{MODULES}.{name}", module_input({**arguments, **internal}))
     assert out.lstrip().startswith("{") and "Traceback" not in err, f"{name} gave no answer:\n{out}\n{err}"
     result = json.loads(out)
     assert "Traceback" not in str(result.get("msg")), result
