@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import typing as t
 
 import pytest
@@ -236,12 +237,21 @@ def removing(path: pathlib.Path) -> t.Iterator[None]:
 
 
 WRITERS, ROUNDS = 4, 12
+PATIENCE = 200  # seconds, until something was removed
+# Of the processes that are forked from this one.
+REMOVED = multiprocessing.get_context("fork").Event()
+
+
+def rounds(least: int) -> t.Iterator[int]:
+    """As many, and on until something was removed: how the processes take turns is not for the test to say."""
+    end = time.monotonic() + PATIENCE
+    return itertools.takewhile(lambda number: number < least or not (REMOVED.is_set() or time.monotonic() > end), itertools.count())
 
 
 def write_again_and_again(path: str, source: str, name: str) -> t.List[str]:
     """A ref comes and goes and comes; what it said that was no plain success."""
     words = []
-    for _round in range(ROUNDS):
+    for _round in rounds(ROUNDS):
         layout, target = Layout(source), Layout(path)
         try:
             apply_copy(plan_copy(layout, layout.resolve(name), target, [name]), layout, target)
@@ -259,8 +269,10 @@ def write_again_and_again(path: str, source: str, name: str) -> t.List[str]:
 
 def prune_again_and_again(path: str, _source: str, _name: str) -> t.List[str]:
     removed = 0
-    for _round in range(ROUNDS * 3):
+    for _round in rounds(ROUNDS * 3):
         removed += len(apply_prune(Layout(path), Wanted(0)).blobs)
+        if removed:
+            REMOVED.set()
     return [f"removed {removed}"]
 
 
