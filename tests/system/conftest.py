@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import signal
 import sys
+import tempfile
 import typing as t
 import uuid
 
@@ -21,6 +23,15 @@ from registry_server import ReferrersRegistry, Registry  # noqa: E402
 
 # Tests that are started in the background have inherited that nothing interrupts them, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# The files that take longest, and so are begun first: the last one would keep all other workers waiting.
+LONGEST = ("test_playbooks.py", "test_registry_role.py", "test_examples.py", "test_registry_install.py", "test_progress.py")
+assert all(pathlib.Path(__file__).with_name(name).exists() for name in LONGEST)
+
+
+def pytest_collection_modifyitems(items: t.List[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 class Peers:
@@ -140,6 +151,27 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
     from examples import make_place  # needs the collection's own path, which is set when the tests run
 
     return make_place(tmp_path, registry, repository)
+
+
+@pytest.fixture(name="folder")
+def _folder() -> t.Iterator[pathlib.Path]:
+    """One that another user can reach, which the folders of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="lading-role-") as folder:
+        pathlib.Path(folder).chmod(0o755)
+        (pathlib.Path(folder) / "units").mkdir()
+        yield pathlib.Path(folder)
+
+
+@pytest.fixture(name="role")
+def _role(folder: pathlib.Path, peers: Peers) -> t.Iterator[t.Any]:
+    """The role registry with Debian's program."""
+    from registry_roles import Role
+
+    role = Role(folder, registry_binary=str(folder / "registry"))
+    # The service's user cannot go where the tests keep their tools.
+    shutil.copy(peers.require("registry").resolve(), folder / "registry")
+    yield role
+    role.stop()
 
 
 @pytest.fixture(autouse=True)

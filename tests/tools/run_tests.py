@@ -6,9 +6,9 @@
     run_tests.py [--pair NAME] [--all-pythons] [STAGE ...]
 
 Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
-that the Makefile made. Unit tests run on the oldest Python that is here and that this ansible-core manages and on the controller's, with
-``--all-pythons`` on those between them as well. With ``--pair`` trees and logs are below a folder of that name, and modules of the
-integration tests run on the oldest Python: matrix.py uses it.
+that the Makefile made. Unit tests run on the controller's Python, with ``--all-pythons`` on every one that is here and that this
+ansible-core manages. With ``--pair`` trees and logs are below a folder of that name, and unit tests and the modules of the integration
+tests run on the oldest Python as well: matrix.py uses it.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """
@@ -153,8 +153,8 @@ def sanity(stage: Stage) -> Outcome:
 
 
 def units(stage: Stage) -> Outcome:
-    """On the oldest Python and the controller's, or on every one that is here."""
-    chosen = [()] if stage.all_pythons else [("--python", python) for python in dict.fromkeys([oldest_python(), own_python()])]
+    pythons = dict.fromkeys([oldest_python(), own_python()] if stage.pair else [own_python()])
+    chosen = [()] if stage.all_pythons else [("--python", python) for python in pythons]
     results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *python) for python in chosen]
     return counted(stage, all(results), stage.junit())
 
@@ -227,7 +227,7 @@ def registry_host() -> t.Iterator[str]:
 def system(stage: Stage) -> Outcome:
     report = stage.tree / "tests" / "output" / "junit" / "system.xml"
     # A file's tests share what they have built, so they stay together; --durations says where the time goes.
-    workers = ("-n", "2", "--dist", "loadfile", "--durations=60")
+    workers = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=60")
     arguments = ("-q", "-rs", *workers, "-p", "no:cacheprovider", f"--junitxml={report}", "tests/system")
     succeeded = stage.run(sys.executable, "-m", "pytest", *arguments, PYTHONPATH=str(stage.tree.parents[2]))
     return counted(stage, succeeded, stage.junit())
