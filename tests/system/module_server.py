@@ -82,7 +82,7 @@ def serve(address: str) -> None:
         listener.listen()
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([listener, sys.stdin], [], [])
+            ready = select.select([listener, sys.stdin], [], [])[0]
             if sys.stdin in ready:
                 return
             connection, _address = listener.accept()
