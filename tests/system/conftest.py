@@ -155,10 +155,9 @@ def _place(tmp_path: pathlib.Path, registry: t.Any, repository: str) -> t.Tuple[
 
 @pytest.fixture(name="folder")
 def _folder() -> t.Iterator[pathlib.Path]:
-    """One that another user can reach, which the folders of pytest are not."""
-    with tempfile.TemporaryDirectory(prefix="lading-role-") as folder:
+    """One that another user can reach. Those of pytest are closed to others, again by each run that begins."""
+    with tempfile.TemporaryDirectory(prefix="lading-test-") as folder:
         pathlib.Path(folder).chmod(0o755)
-        (pathlib.Path(folder) / "units").mkdir()
         yield pathlib.Path(folder)
 
 

@@ -46,6 +46,7 @@ class Role:
 
     def __init__(self, folder: pathlib.Path, **variables: t.Any) -> None:
         self.folder = folder
+        (folder / "units").mkdir()
         self.host = f"127.0.0.1:{processes.free_port()}"
         group = grp.getgrgid(os.getgid() if SERVICE_USER != "nobody" else 65534).gr_name
         self.variables: Variables = {

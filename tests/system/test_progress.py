@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import typing as t
 
@@ -132,11 +131,9 @@ class Play:
 
 
 @pytest.fixture(name="play")
-def _play() -> t.Iterator[Play]:
-    """In a folder that a module's own user can reach. Those of pytest are closed to others, again by each run that begins."""
-    with tempfile.TemporaryDirectory(prefix="lading-play-") as folder:
-        pathlib.Path(folder).chmod(0o755)
-        yield Play(pathlib.Path(folder))
+def _play(folder: pathlib.Path) -> Play:
+    """In a folder that a module's own user can reach."""
+    return Play(folder)
 
 
 def push(play: Play, host: str, repository: str) -> Result:

@@ -127,7 +127,11 @@ def test_garbage_is_collected(role: Role) -> None:
     stored = role.folder / "data" / "docker" / "registry" / "v2" / "blobs"
     blobs, pid = tree(stored), role.pid()
     assert role.changes("--check", tasks_from="garbage_collect") == 0 and tree(stored) == blobs and role.pid() == pid
-    assert role.changes(tasks_from="garbage_collect") >= 2
+    done = role.run(tasks_from="garbage_collect")
+    assert done.returncode == 0 and re.search(r"changed=([2-9]|\d\d)", done.stdout), done.stdout + done.stderr
+    # It is stopped and started: the facts that the first of them has gathered are enough.
+    looked = re.findall(r"TASK \[lading.oci.registry : Which Python there is\] \*+\n(\w+)", done.stdout)
+    assert looked == ["ok", "skipping"], done.stdout
     assert not [name for name in tree(stored) if name.endswith("/data")] and blobs
     assert role.pid() != pid
 
