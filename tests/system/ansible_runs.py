@@ -11,13 +11,33 @@ import subprocess
 import sys
 import typing as t
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEPT_CODE = ROOT / "tests" / "output" / "module-code"
+
+
+def ansible_environment() -> t.Dict[str, str]:
+    """Where Ansible finds the collection, and that modules keep what Python has compiled of them."""
+    KEPT_CODE.mkdir(parents=True, exist_ok=True)
+    collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": collections,
+        "PYTHONPATH": os.pathsep.join((collections, str(ROOT / "tests" / "tools" / "module_code"))),
+        "LADING_TEST_CODE": str(KEPT_CODE),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+
+
+def hosts_python() -> str:
+    """What modules of Ansible's runs are run with: ``make test`` has the system's, as hosts do, which is faster than most others."""
+    return os.environ.get("LADING_TEST_HOSTS_PYTHON") or sys.executable
+
 
 def run_ansible(program: str, arguments: t.Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(pathlib.Path(sys.executable).parent / program), *arguments]
-    collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
-    values = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1", **environment}
+    values = {**os.environ, **ansible_environment(), **environment}
     return subprocess.run(command, capture_output=True, text=True, env=values, check=False, timeout=300)
 
 
-def run_playbook(arguments: t.Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return run_ansible("ansible-playbook", arguments, **environment)
+def run_playbook(arguments: t.Sequence[str], python: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    interpreter = f"ansible_python_interpreter={python or hosts_python()}"
+    return run_ansible("ansible-playbook", ["-e", interpreter, *arguments], **environment)

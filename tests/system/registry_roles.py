@@ -32,7 +32,7 @@ SERVICE_USER = "nobody" if os.geteuid() == 0 else getpass.getuser()
 
 
 @functools.lru_cache(maxsize=None)
-def hosts_python() -> str:
+def systems_python() -> str:
     """A host has the system's Python, which knows nothing of the tests; this one where that is none that ansible-core runs modules with."""
     system = "/usr/bin/python3"
     with contextlib.suppress(OSError):
@@ -66,10 +66,10 @@ class Role:
         }
 
     def play(self, tasks: t.Sequence[Variables], *options: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
-        values = {"ansible_python_interpreter": hosts_python(), **self.variables, **variables}
+        values = {**self.variables, **variables}
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": list(tasks)}
         (self.folder / "playbook.yml").write_text(yaml.safe_dump([play], sort_keys=False))
-        return run_playbook([str(self.folder / "playbook.yml"), *options], ANSIBLE_PIPELINING="1")
+        return run_playbook([str(self.folder / "playbook.yml"), *options], python=systems_python())
 
     def run(self, *options: str, tasks_from: str = "main", **variables: t.Any) -> subprocess.CompletedProcess[str]:
         return self.play(

@@ -7,15 +7,13 @@ their choices."""
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 import typing as t
 
 import pytest
 import yaml
+from ansible_runs import run_ansible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = re.compile(r"`(lading\.oci\.\w+): (\{.*?\})`")
@@ -29,9 +27,7 @@ Task = t.Dict[str, t.Any]
 def _options() -> t.Dict[str, t.Dict[str, t.Any]]:
     """Of each module, as ansible-doc tells them."""
     names = sorted(f"lading.oci.{path.stem}" for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": os.environ["PYTHONPATH"].split(os.pathsep)[0]}
-    program = pathlib.Path(sys.executable).with_name("ansible-doc")
-    done = subprocess.run([str(program), "-j", *names], capture_output=True, text=True, env=environment, check=True, timeout=300)
+    done = run_ansible("ansible-doc", ["-j", *names])
     return {name: found["doc"]["options"] for name, found in json.loads(done.stdout).items()}
 
 

@@ -9,8 +9,6 @@ import base64
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -20,6 +18,7 @@ import pytest
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.archive import Archive
 from ansible_collections.lading.oci.plugins.module_utils._oci.content.layout import Layout
 from ansible_collections.lading.oci.tests.unit.plugins.module_utils._oci.content.target_contract import store
+from ansible_runs import run_playbook
 from support import fail, succeed
 
 HTTP = {"plain_http": True}
@@ -158,10 +157,7 @@ def test_no_secret_is_in_the_output(
     task = {"lading.oci.oci_copy": {**secured, "registries": [{"host": secure_registry.host, **options}]}}
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]
     (tmp_path / "playbook.yml").write_text(json.dumps(play))
-    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": os.environ["PYTHONPATH"].split(os.pathsep)[0]}
-    command = [str(program), "-vvvv", "--diff", str(tmp_path / "playbook.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    done = run_playbook(["-vvvv", "--diff", str(tmp_path / "playbook.yml")])
     assert (done.returncode != 0) == wrong, done.stdout
     output = done.stdout + done.stderr
     encoded = base64.b64encode(f"{secure_registry.username}:{password}".encode()).decode()

@@ -23,6 +23,7 @@ import peers as peer_tools
 import pytest
 import requests
 import yaml
+from ansible_runs import ansible_environment, hosts_python
 from gated_link import GatedLink
 from ssh_server import SshServer
 from support import Result, succeed
@@ -102,7 +103,7 @@ class Play:
 
     def write(self, arguments: Result, hosts: t.Mapping[str, t.Any], module: str = "oci_copy", **keywords: t.Any) -> t.List[str]:
         """The command that runs it."""
-        own = {"ansible_python_interpreter": sys.executable, "ansible_system_tmpdirs": [str(self.folder / "told")]}
+        own = {"ansible_python_interpreter": hosts_python(), "ansible_system_tmpdirs": [str(self.folder / "told")]}
         known = {name: {**own, **variables} for name, variables in hosts.items()}
         (self.folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": known}}))
         task = {"name": "Work", f"lading.oci.{module}": arguments, **keywords}
@@ -118,10 +119,7 @@ class Play:
 
     @property
     def environment(self) -> t.Dict[str, str]:
-        collections = os.environ["PYTHONPATH"].split(os.pathsep)[0]
-        return environment_for(
-            self.folder / "home", ANSIBLE_COLLECTIONS_PATH=collections, ANSIBLE_NOCOLOR="1", ANSIBLE_LOG_PATH=str(self.folder / "log")
-        )
+        return environment_for(self.folder / "home", **ansible_environment(), ANSIBLE_LOG_PATH=str(self.folder / "log"))
 
     def terminal(self, command: t.Sequence[str], columns: int = 120) -> Terminal:
         return Terminal(command, self.environment, columns)

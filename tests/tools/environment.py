@@ -6,6 +6,7 @@
     environment.py FOLDER REQUIREMENTS_FILE [PYTHON]
 
 Prints nothing when there is nothing to do. What is missing is one line, and exit code 1. Runs on any Python 3.6 or newer.
+uv installs what is needed where it is on PATH, in a tenth of the time; pip where it is not.
 """
 
 import hashlib
@@ -72,11 +73,20 @@ def make(folder, requirements, wanted):
     print(f"Making {folder} with {python} ...", flush=True)
     shutil.rmtree(str(folder), ignore_errors=True)
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    done = subprocess.run([*pip, "--requirement", str(requirements)], check=False)
+    name, command = installer(str(folder / "bin" / "python"))
+    done = subprocess.run([*command, "--requirement", str(requirements)], check=False)
     if done.returncode != 0:
-        raise Missing(f"pip could not install what {requirements.name} lists: its own message is above.")
+        raise Missing(f"{name} could not install what {requirements.name} lists: its own message is above.")
     stamp.write_text(state)
+
+
+def installer(python):
+    """Its name, and the command that installs for this interpreter."""
+    uv = shutil.which("uv")
+    if uv:
+        # Compiled, as pip leaves it: ansible-test has Python keep nothing that it compiles later.
+        return "uv", [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+    return "pip", [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
 
 
 def main():

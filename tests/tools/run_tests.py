@@ -35,6 +35,7 @@ from xml.etree import ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "torture"))
 
+import environment  # noqa: E402
 import peers  # noqa: E402
 import tally  # noqa: E402
 from docker_engine import Engine  # noqa: E402
@@ -168,10 +169,22 @@ def unreachable_requirements() -> t.Dict[str, str]:
 
 
 def units(stage: Stage) -> Outcome:
-    pythons = dict.fromkeys([oldest_python(), own_python()] if stage.pair else [own_python()])
-    chosen = [()] if stage.all_pythons else [("--python", python) for python in pythons]
-    results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *python) for python in chosen]
+    if stage.all_pythons:
+        chosen: t.List[t.Tuple[str, ...]] = [()]
+    elif stage.pair:
+        # Modules have the oldest Python; what runs in the controller can only have the controller's.
+        chosen = [("--python", oldest_python()), ("--python", own_python(), *tests_of_the_controller(stage))]
+    else:
+        chosen = [("--python", own_python())]
+    results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *options) for options in chosen]
     return counted(stage, all(results), stage.junit())
+
+
+def tests_of_the_controller(stage: Stage) -> t.List[str]:
+    """Those of the plugins that no Python of a host runs."""
+    plugins = stage.tree / "tests" / "unit" / "plugins"
+    folders = [path for path in sorted(plugins.iterdir()) if path.is_dir() and path.name not in ("modules", "module_utils", "__pycache__")]
+    return [f"{folder.relative_to(stage.tree)}/" for folder in folders]
 
 
 def coverage(stage: Stage) -> Outcome:
@@ -244,8 +257,18 @@ def system(stage: Stage) -> Outcome:
     # A file's tests share what they have built, so they stay together; --durations says where the time goes.
     workers = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=60")
     arguments = ("-q", "-rs", *workers, "-p", "no:cacheprovider", f"--junitxml={report}", "tests/system")
-    succeeded = stage.run(sys.executable, "-m", "pytest", *arguments, PYTHONPATH=str(stage.tree.parents[2]))
+    where = {"PYTHONPATH": str(stage.tree.parents[2]), "LADING_TEST_HOSTS_PYTHON": hosts_python()}
+    succeeded = stage.run(sys.executable, "-m", "pytest", *arguments, **where)
     return counted(stage, succeeded, stage.junit())
+
+
+def hosts_python() -> str:
+    """The system's Python with what modules need, for Ansible's runs; that of the tests where the system has none that is new enough."""
+    system = "/usr/bin/python3"
+    if (environment.version_of(system) or (0, 0)) < environment.OLDEST:
+        return sys.executable
+    environment.make(BUILD / "hosts-venv", ROOT / "tests" / "system" / "requirements.txt", system)
+    return str(BUILD / "hosts-venv" / "bin" / "python")
 
 
 def lint(stage: Stage) -> Outcome:
@@ -323,9 +346,11 @@ def prepare_ansible_test() -> None:
 
 
 def use_real_interpreters() -> None:
-    """pyenv's shims answer for Pythons that they then refuse to run: the real ones go before them."""
+    """pyenv's shims answer for Pythons that they then refuse to run: the real ones go before them, first the system's, which is often
+    the faster one of two."""
     versions = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv") / "versions"
-    folders = sorted(str(path) for path in versions.glob("3.*/bin"))
+    folders = ["/usr/bin"] if environment.version_of("/usr/bin/python3") else []
+    folders += sorted(str(path) for path in versions.glob("3.*/bin"))
     os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), *folders, os.environ["PATH"]])
 
 
