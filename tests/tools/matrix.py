@@ -6,9 +6,9 @@
     matrix.py [PAIR ...]      2.19, 2.20, 2.21 and next; all by default
 
 Each has an environment of its own below ``.build/matrix``, made by the first Python of the pair that is here. The sanity tests run on
-all Pythons of a pair that are here, unit tests on its oldest and on the controller's, of the newest promised pair on all, modules of the
-integration tests on its oldest. What is absent is said by name. A promised ansible-core that cannot be had is a failure;
-the next one, which is a pre-release, is not. The last line is the sum.
+all Pythons of a pair that are here. Unit tests of what hosts run are run on its oldest, those of what the controller runs on the
+controller's; those of the newest promised pair on all. Modules of the integration tests have its oldest. What is absent is said by name.
+A promised ansible-core that cannot be had is a failure; the next one, which is a pre-release, is not. The last line is the sum.
 """
 
 from __future__ import annotations

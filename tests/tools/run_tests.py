@@ -7,8 +7,8 @@
 
 Stages: sanity, units, coverage, integration, system, lint (these by default), torture, torture-peers. Runs inside the environment
 that the Makefile made. Unit tests run on the controller's Python, with ``--all-pythons`` on every one that is here and that this
-ansible-core manages. With ``--pair`` trees and logs are below a folder of that name, and unit tests and the modules of the integration
-tests run on the oldest Python as well: matrix.py uses it.
+ansible-core manages. With ``--pair`` trees and logs are below a folder of that name, and what hosts run has the oldest Python, in unit
+tests and in integration tests: matrix.py uses it.
 Each stage works on a copy of the checkout where ansible-test wants it (``.../ansible_collections/lading/oci``, with a git
 repository of its own: without it the sanity tests skip everything and call that success). Logs are in ``.build/logs``.
 """

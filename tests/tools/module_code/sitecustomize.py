@@ -36,7 +36,8 @@ class Importer(zipimport.zipimporter):
             with open(kept, "rb") as file:
                 return marshal.load(file)
         except FileNotFoundError:
-            code = compile(source, self.get_filename(fullname), "exec", dont_inherit=True)
+            pass  # it is the first that imports this
+        code = compile(source, self.get_filename(fullname), "exec", dont_inherit=True)
         written = f"{kept}.{os.getpid()}"
         with open(written, "wb") as file:
             marshal.dump(code, file)
