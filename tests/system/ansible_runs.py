@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import typing as t
+
+from fork_server import ForkServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEPT_CODE = ROOT / "tests" / "output" / "module-code"
@@ -39,5 +42,13 @@ def run_ansible(program: str, arguments: t.Sequence[str], **environment: str) ->
 
 
 def run_playbook(arguments: t.Sequence[str], python: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """ansible-playbook, forked from a process that has what it needs and, from earlier runs, the modules as they are sent."""
     interpreter = f"ansible_python_interpreter={python or hosts_python()}"
-    return run_ansible("ansible-playbook", ["-e", interpreter, *arguments], **environment)
+    values = {**ansible_environment(), **environment}
+    return _server(frozenset(values.items())).run("ansible-playbook", ["-e", interpreter, *arguments], **values)
+
+
+@functools.lru_cache(maxsize=None)
+def _server(environment: t.FrozenSet[t.Tuple[str, str]]) -> ForkServer:
+    """Ansible has read much of its environment when it has been imported."""
+    return ForkServer("playbooks", **dict(environment))

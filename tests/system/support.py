@@ -12,11 +12,11 @@ import subprocess
 import sys
 import typing as t
 
-from module_server import ModuleServer
+from fork_server import ForkServer
 
 Result = t.Dict[str, t.Any]
 MODULES = "ansible_collections.lading.oci.plugins.modules"
-SERVER = ModuleServer()
+SERVER = ForkServer("modules")
 
 
 def module_input(arguments: t.Mapping[str, t.Any]) -> str:
@@ -47,7 +47,8 @@ def run_module(name: str, arguments: t.Mapping[str, t.Any], check: bool = False,
     if popen:
         out, err = start_module(name, {**arguments, **internal}, **popen).communicate(timeout=300)
     else:
-        out, err = SERVER.run(f"{MODULES}.{name}", module_input({**arguments, **internal}))
+        done = SERVER.run(f"{MODULES}.{name}", given=module_input({**arguments, **internal}))
+        out, err = done.stdout, done.stderr
     assert out.lstrip().startswith("{") and "Traceback" not in err, f"{name} gave no answer:\n{out}\n{err}"
     result = json.loads(out)
     assert "Traceback" not in str(result.get("msg")), result
