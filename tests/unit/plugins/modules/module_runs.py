@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import tempfile
 import typing as t
 
 import pytest
@@ -36,8 +37,11 @@ class Run:
         self._capsys = capsys
 
     def __call__(self, arguments: t.Mapping[str, t.Any], check: bool = False) -> Result:
-        with patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}), pytest.raises(SystemExit):
-            self._main()
+        # One that the module makes itself is there until the process ends, and that of a test that was forked ends without a word.
+        with tempfile.TemporaryDirectory() as folder:
+            internal = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_tmpdir": folder}
+            with patch_module_args({**arguments, **internal}), pytest.raises(SystemExit):
+                self._main()
         result = json.loads(self._capsys.readouterr().out)
         assert "Traceback" not in str(result)
         # From ansible-core 2.22 on: what the controller, which takes it out, has to mask.
