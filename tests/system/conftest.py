@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tools"))
 
+import fork_server  # noqa: E402
 import go_tools  # noqa: E402
 import peers as peer_tools  # noqa: E402
 from docker_engine import Engine  # noqa: E402
@@ -32,6 +33,10 @@ assert all(pathlib.Path(__file__).with_name(name).exists() for name in LONGEST)
 
 def pytest_collection_modifyitems(items: t.List[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_sessionfinish() -> None:
+    fork_server.stop_all()
 
 
 class Peers:

@@ -32,10 +32,11 @@ LIBRARY = "ansible_collections.lading.oci.plugins.module_utils._oci"
 MESSAGE = 1 << 20
 TIMEOUT = 300  # seconds, of one program
 Request = t.Mapping[str, t.Any]
+STARTED: t.List[subprocess.Popen[bytes]] = []
 
 
 class ForkServer:
-    """Its process is started when it is first asked, with ``environment``, and ends with the one that has started it."""
+    """Its process is started when it is first asked, with ``environment``, and ends with ``stop_all`` or the one that has started it."""
 
     def __init__(self, kind: str, **environment: str) -> None:
         self._kind, self._environment = kind, environment
@@ -63,7 +64,14 @@ class ForkServer:
         command = [sys.executable, str(pathlib.Path(__file__).resolve()), self._kind, self._address[1:].decode()]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **self._environment})
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        STARTED.append(process)
         return process
+
+
+def stop_all() -> None:
+    """They are waited for, so that what they have used counts as used by this process."""
+    for process in STARTED:
+        process.communicate(timeout=TIMEOUT)
 
 
 def _text(stream: t.IO[bytes]) -> str:
@@ -76,14 +84,10 @@ class Kind(t.NamedTuple):
     become: t.Callable[[Request], None]
 
 
-def import_below(name: str) -> None:
-    package = importlib.import_module(name)
-    for module in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):
-        importlib.import_module(module.name)
-
-
 def preload_modules() -> None:
-    import_below(LIBRARY)
+    package = importlib.import_module(LIBRARY)
+    for module in pkgutil.walk_packages(package.__path__, f"{LIBRARY}."):
+        importlib.import_module(module.name)
     for name in ("ansible.module_utils.basic", "requests"):
         importlib.import_module(name)
 
