@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the lading.oci project
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible's commands as a person runs them."""
+"""Ansible's commands."""
 
 from __future__ import annotations
 
@@ -35,20 +35,25 @@ def hosts_python() -> str:
     return os.environ.get("LADING_TEST_HOSTS_PYTHON") or sys.executable
 
 
-def run_ansible(program: str, arguments: t.Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(program: str, arguments: t.Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """As a person's shell runs it."""
     command = [str(pathlib.Path(sys.executable).parent / program), *arguments]
     values = {**os.environ, **ansible_environment(), **environment}
     return subprocess.run(command, capture_output=True, text=True, env=values, check=False, timeout=300)
 
 
-def run_playbook(arguments: t.Sequence[str], python: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """ansible-playbook, forked from a process that has what it needs and, from earlier runs, the modules as they are sent."""
-    interpreter = f"ansible_python_interpreter={python or hosts_python()}"
+def run_ansible(program: str, arguments: t.Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same, forked from a process that has what it needs and, from earlier runs, the modules as they are sent."""
     values = {**ansible_environment(), **environment}
-    return _server(frozenset(values.items())).run("ansible-playbook", ["-e", interpreter, *arguments], **values)
+    return _server(frozenset(values.items())).run(program, arguments, **values)
+
+
+def run_playbook(arguments: t.Sequence[str], python: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    interpreter = f"ansible_python_interpreter={python or hosts_python()}"
+    return run_ansible("ansible-playbook", ["-e", interpreter, *arguments], **environment)
 
 
 @functools.lru_cache(maxsize=None)
 def _server(environment: t.FrozenSet[t.Tuple[str, str]]) -> ForkServer:
     """Ansible has read much of its environment when it has been imported."""
-    return ForkServer("playbooks", **dict(environment))
+    return ForkServer("commands", **dict(environment))

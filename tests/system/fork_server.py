@@ -5,7 +5,7 @@
 
     fork_server.py KIND ADDRESS      serves until its standard input ends
 
-KIND is ``modules``, any of the collection's, or ``playbooks``, which is ansible-playbook. A request is a connection with one message: the
+KIND is ``modules``, any of the collection's, or ``commands``, those of Ansible. A request is a connection with one message: the
 program, its arguments, the environment and the folder as JSON, and the three files that are to be its standard streams. The answer is one
 byte, its exit code, and the end of the connection, which comes when the process ends.
 """
@@ -97,22 +97,26 @@ def become_module(request: Request) -> None:
     runpy.run_module(request["program"], run_name="__main__", alter_sys=True)
 
 
-def preload_playbooks() -> None:
-    importlib.import_module("ansible.cli.playbook")
-    for name in ("executor.playbook_executor", "executor.module_common", "plugins.strategy.linear", "plugins.action.normal"):
+# The modules of Ansible's commands, which have a function main.
+COMMANDS = {"ansible": "adhoc", "ansible-doc": "doc", "ansible-playbook": "playbook", "ansible-vault": "vault"}
+
+
+def preload_commands() -> None:
+    loaded = ("executor.playbook_executor", "executor.module_common", "plugins.strategy.linear", "plugins.action.normal")
+    for name in (*(f"cli.{command}" for command in COMMANDS.values()), *loaded):
         importlib.import_module(f"ansible.{name}")
 
 
-def become_playbook(request: Request) -> None:
+def become_command(request: Request) -> None:
     from ansible.utils.path import cleanup_tmp_file
 
     # What Ansible keeps in its temporary folder, the modules as it sends them, is for all that are forked from the same process.
     atexit.unregister(cleanup_tmp_file)
     sys.argv = [request["program"], *request["arguments"]]
-    importlib.import_module("ansible.cli.playbook").main(sys.argv)
+    importlib.import_module(f"ansible.cli.{COMMANDS[request['program']]}").main(sys.argv)
 
 
-KINDS = {"modules": Kind(preload_modules, become_module), "playbooks": Kind(preload_playbooks, become_playbook)}
+KINDS = {"modules": Kind(preload_modules, become_module), "commands": Kind(preload_commands, become_command)}
 
 
 class Ending:

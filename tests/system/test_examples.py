@@ -17,7 +17,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.lading.oci.plugins.module_utils._oci.spec.platform import Platform
-from ansible_runs import run_ansible, run_playbook
+from ansible_runs import run_command, run_playbook
 from examples import (
     PLUGINS,
     ROOT,
@@ -69,7 +69,7 @@ def run_play_twice(play: t.Dict[str, t.Any], folder: pathlib.Path, registry: t.A
 def expect_counts(arguments: t.Sequence[str]) -> None:
     """Run the command twice: the first time something changes, the second time nothing."""
     for expected in (r"changed=[1-9]", r"changed=0"):
-        done = run_ansible("ansible-playbook", arguments)
+        done = run_command("ansible-playbook", arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(expected, done.stdout.rpartition("PLAY RECAP")[2]), done.stdout
 

@@ -169,14 +169,17 @@ def unreachable_requirements() -> t.Dict[str, str]:
 
 
 def units(stage: Stage) -> Outcome:
+    own_environment = ("--venv", "--requirements")
     if stage.all_pythons:
-        chosen: t.List[t.Tuple[str, ...]] = [()]
+        chosen: t.List[t.Tuple[str, ...]] = [own_environment]
     elif stage.pair:
         # Modules have the oldest Python; what runs in the controller can only have the controller's.
-        chosen = [("--python", oldest_python()), ("--python", own_python(), *tests_of_the_controller(stage))]
+        controller = ("--python", own_python(), *tests_of_the_controller(stage))
+        chosen = [(*own_environment, "--python", oldest_python()), (*own_environment, *controller)]
     else:
+        # In the environment that is made for all stages: to make another takes as long as many tests.
         chosen = [("--python", own_python())]
-    results = [stage.run("ansible-test", "units", "--venv", "--requirements", "--color", "no", *options) for options in chosen]
+    results = [stage.run("ansible-test", "units", "--color", "no", *options) for options in chosen]
     return counted(stage, all(results), stage.junit())
 
 
@@ -197,7 +200,7 @@ def coverage(stage: Stage) -> Outcome:
         sys.executable,
         "-m",
         "pytest",
-        *("-q", "-p", "no:cacheprovider", "-n", "2", *options, "tests/unit"),
+        *("-q", "-p", "no:cacheprovider", "-n", "1", *options, "tests/unit"),
         PYTHONPATH=str(stage.tree.parents[2]),
     )
     totals = json.loads(file.read_text())["totals"] if file.exists() else {}
