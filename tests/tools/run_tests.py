@@ -25,6 +25,7 @@ import os
 import pathlib
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def integration(stage: Stage) -> Outcome:
                 raise
             skipped.append(f"roles_build: a Docker engine or oras is missing: {error}")
         (stage.tree / "tests" / "integration" / "integration_config.yml").write_text(json.dumps(config))
-        succeeded = stage.run("ansible-test", "integration", "--requirements", *where_modules_run(stage), "--color", "no")
+        succeeded = stage.run("ansible-test", "integration", *where_modules_run(stage), "--color", "no")
     passed = len(re.findall(r"^Running (\S+) integration test role", stage.log.read_text(), re.MULTILINE))
     failed = 0 if succeeded else 1
     return counted(stage, succeeded, Outcome(passed - failed, failed, skipped))
@@ -231,9 +232,22 @@ def integration(stage: Stage) -> Outcome:
 
 def where_modules_run(stage: Stage) -> t.Tuple[str, ...]:
     """The newest pair has one Python for all; each pair of the matrix has its oldest for the modules."""
-    if not stage.pair:
-        return "--venv", "--python", own_python()
-    return "--controller", f"origin:python={own_python()}", "--target", f"controller:python=venv/{oldest_python()}"
+    controller = ("--controller", f"origin:python={own_python()}")
+    if stage.pair:
+        return "--requirements", *controller, "--target", f"controller:python=venv/{oldest_python()}"
+    return *controller, "--target", f"controller:python={own_python()}@{keeping_python(stage)}"
+
+
+def keeping_python(stage: Stage) -> pathlib.Path:
+    """This Python, which keeps what it has compiled of modules. ansible-test passes no environment on."""
+    output = stage.tree / "tests" / "output"
+    code, python = output / "module-code", output / "python"
+    code.mkdir(parents=True, exist_ok=True)
+    hook = stage.tree / "tests" / "tools" / "module_code"
+    given = shlex.join((f"PYTHONPATH={hook}", f"LADING_TEST_CODE={code}", sys.executable))
+    python.write_text(f'#!/bin/sh\nexec env {given} "$@"\n')
+    python.chmod(0o755)
+    return python
 
 
 def own_python() -> str:
