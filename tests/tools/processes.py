@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import typing as t
 
 _PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 10
+_ANY_PORTS = 32_768  # the first of them, on Linux; elsewhere they are higher
 
 
 def start(command: t.Sequence[str], log: pathlib.Path, environment: t.Optional[t.Mapping[str, str]] = None) -> subprocess.Popen[bytes]:
@@ -33,9 +35,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return t.cast(int, probe.getsockname()[1])
+    """One below those that the system gives to whoever wants any: nobody has taken it when a server begins to listen, or is restarted."""
+    while True:
+        port = random.randrange(10_000, _ANY_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _die_with_parent() -> None:
