@@ -6,7 +6,7 @@
     environment.py FOLDER REQUIREMENTS_FILE [PYTHON]
 
 Prints nothing when there is nothing to do. What is missing is one line, and exit code 1. Runs on any Python 3.6 or newer.
-uv installs what is needed where it is on PATH, in a tenth of the time; pip where it is not.
+uv installs what is needed where it is on PATH, in less than half of the time; pip where it is not.
 """
 
 import hashlib
