@@ -28,7 +28,6 @@ class GoTool:
 
 
 TOOLS = {
-    "buildkitd": GoTool("github.com/moby/buildkit@v0.25.1", "github.com/moby/buildkit/cmd/buildkitd"),
     "regctl": GoTool("github.com/regclient/regclient@v0.11.7", "github.com/regclient/regclient/cmd/regctl"),
     "olareg": GoTool("github.com/olareg/olareg@v0.1.2", "github.com/olareg/olareg/cmd/olareg"),
     "crane-registry": GoTool("github.com/google/go-containerregistry@v0.20.6", source="crane_registry"),
