@@ -72,8 +72,9 @@ def make(folder, requirements, wanted):
         return
     print(f"Making {folder} with {python} ...", flush=True)
     shutil.rmtree(str(folder), ignore_errors=True)
-    subprocess.run([python, "-m", "venv", str(folder)], check=True)
     name, command = installer(str(folder / "bin" / "python"))
+    # To put pip there takes longer than all that uv does.
+    subprocess.run([python, "-m", "venv", *(["--without-pip"] if name == "uv" else []), str(folder)], check=True)
     done = subprocess.run([*command, "--requirement", str(requirements)], check=False)
     if done.returncode != 0:
         raise Missing(f"{name} could not install what {requirements.name} lists: its own message is above.")
