@@ -52,20 +52,19 @@ def python_of(versions):
     raise Missing(f"{' or '.join(names)} with its venv module is not on this machine")
 
 
-def newest_python(wanted):
+def newest_python(wanted, oldest=OLDEST):
     names = [wanted] if wanted else [*CANDIDATES, *managed_pythons()]
     found = {name: version_of(name) for name in names}
-    usable = {name: version for name, version in found.items() if version and version >= OLDEST}
+    usable = {name: version for name, version in found.items() if version and version >= oldest}
     if not usable:
         what = f"{wanted} is not a Python" if wanted else "No Python was found that is"
-        raise Missing(
-            what + " 3.11 or newer with its venv module. Install one (Debian: apt-get install python3-venv), or name one: make PYTHON=..."
-        )
+        which = "{}.{} or newer with its venv module".format(*oldest)
+        raise Missing(f"{what} {which}. Install one (Debian: apt-get install python3-venv), or name one: make PYTHON=...")
     return max(usable, key=lambda name: usable[name])
 
 
-def make(folder, requirements, wanted):
-    python = newest_python(wanted)
+def make(folder, requirements, wanted, oldest=OLDEST):
+    python = newest_python(wanted, oldest)
     stamp = folder / "made-of"
     state = f"{shutil.which(python)} {version_of(python)} {hashlib.sha256(requirements.read_bytes()).hexdigest()}"
     if stamp.exists() and stamp.read_text() == state:
@@ -79,6 +78,13 @@ def make(folder, requirements, wanted):
     if done.returncode != 0:
         raise Missing(f"{name} could not install what {requirements.name} lists: its own message is above.")
     stamp.write_text(state)
+
+
+def write_requirements(file, *more):
+    """What unit tests need, beside these."""
+    units = pathlib.Path(__file__).resolve().parents[1] / "unit" / "requirements.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([*more, "pytest", "pytest-xdist", "pyyaml", units.read_text()]))
 
 
 def installer(python):

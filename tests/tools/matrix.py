@@ -59,9 +59,8 @@ class Result:
 
 def test(pair: Pair) -> Result:
     folder = ENVIRONMENTS / pair.name
-    folder.mkdir(parents=True, exist_ok=True)
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{pair.requirement}\n")
+    environment.write_requirements(requirements, pair.requirement)
     try:
         environment.make(folder / "venv", requirements, environment.python_of(pair.pythons))
     except environment.Missing as error:

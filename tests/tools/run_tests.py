@@ -174,18 +174,20 @@ def unreachable_requirements() -> t.Dict[str, str]:
 
 
 def units(stage: Stage) -> Outcome:
-    own_environment = ("--venv", "--requirements")
     if stage.all_pythons:
-        chosen: t.List[t.Tuple[str, ...]] = [own_environment]
+        results = [stage.run("ansible-test", "units", "--color", "no", "--venv", "--requirements")]
     elif stage.pair:
         # Modules have the oldest Python; what runs in the controller can only have the controller's.
-        controller = ("--python", own_python(), *tests_of_the_controller(stage))
-        chosen = [(*own_environment, "--python", oldest_python()), (*own_environment, *controller)]
+        path = os.environ["PATH"].replace(os.pathsep, f"{os.pathsep}{pairs_hosts(stage.pair).parent}{os.pathsep}", 1)
+        results = [run_units(stage, oldest_python(), PATH=path), run_units(stage, own_python(), *tests_of_the_controller(stage))]
     else:
-        # In the environment that is made for all stages: to make another takes as long as many tests.
-        chosen = [("--python", own_python())]
-    results = [stage.run("ansible-test", "units", "--color", "no", *options) for options in chosen]
+        results = [run_units(stage, own_python())]
     return counted(stage, all(results), stage.junit())
+
+
+def run_units(stage: Stage, python: str, *tests: str, **values: str) -> bool:
+    """In an environment that is there: to have ansible-test make one takes as long as many tests."""
+    return stage.run("ansible-test", "units", "--color", "no", "--python", python, *tests, **values)
 
 
 def tests_of_the_controller(stage: Stage) -> t.List[str]:
@@ -236,10 +238,8 @@ def integration(stage: Stage) -> Outcome:
 
 def where_modules_run(stage: Stage) -> t.Tuple[str, ...]:
     """The newest pair has one Python for all; each pair of the matrix has its oldest for the modules."""
-    controller = ("--controller", f"origin:python={own_python()}")
-    if stage.pair:
-        return "--requirements", *controller, "--target", f"controller:python=venv/{oldest_python()}"
-    return *controller, "--target", f"controller:python={own_python()}@{keeping_python(stage)}"
+    version, python = (oldest_python(), pairs_hosts(stage.pair)) if stage.pair else (own_python(), keeping_python(stage))
+    return "--controller", f"origin:python={own_python()}", "--target", f"controller:python={version}@{python}"
 
 
 def keeping_python(stage: Stage) -> pathlib.Path:
@@ -252,6 +252,15 @@ def keeping_python(stage: Stage) -> pathlib.Path:
     python.write_text(f'#!/bin/sh\nexec env {given} "$@"\n')
     python.chmod(0o755)
     return python
+
+
+def pairs_hosts(pair: str) -> pathlib.Path:
+    """The oldest Python, with what the tests of modules need."""
+    folder = BUILD / "matrix" / pair
+    requirements, oldest = folder / "hosts-requirements.txt", oldest_python()
+    environment.write_requirements(requirements)
+    environment.make(folder / "hosts-venv", requirements, f"python{oldest}", tuple(map(int, oldest.split("."))))
+    return folder / "hosts-venv" / "bin" / "python"
 
 
 def own_python() -> str:
@@ -410,6 +419,12 @@ def main() -> int:
         return 2
     use_real_interpreters()
     prepare_ansible_test()
+    try:
+        if pair:
+            pairs_hosts(pair)  # before stages that need it, at the same time, find that it is not there
+    except environment.Missing as error:
+        print(error)
+        return 1
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         outcomes = dict(zip(names, pool.map(lambda name: run_stage(name, pair, arguments.all_pythons), names)))
     for name, outcome in outcomes.items():
