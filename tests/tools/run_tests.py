@@ -421,7 +421,7 @@ def main() -> int:
     prepare_ansible_test()
     try:
         if pair:
-            pairs_hosts(pair)  # before stages that need it, at the same time, find that it is not there
+            pairs_hosts(pair)  # two stages that begin at the same time would both make it
     except environment.Missing as error:
         print(error)
         return 1
