@@ -199,12 +199,14 @@ def tests_of_the_controller(stage: Stage) -> t.List[str]:
 
 def coverage(stage: Stage) -> Outcome:
     """Two checks: lines, and branches, of the library that the unit tests reach."""
+    requirements = BUILD / "coverage-requirements.txt"
+    environment.write_requirements(requirements, "ansible-core", "pytest-cov")
     file = stage.tree / "tests" / "output" / "coverage.json"
     options = ("--cov", "--cov-config=tests/coverage.ini", f"--cov-report=json:{file}", "--cov-report=term:skip-covered")
     # In a process that has imported Ansible's controller, modules warn on the terminal and not in their answers.
     options += tuple(f"--ignore=tests/unit/plugins/{kind}" for kind in ("plugin_utils", "lookup", "filter", "test"))
     succeeded = stage.run(
-        sys.executable,
+        systems_python("coverage-venv", requirements),
         "-m",
         "pytest",
         *("-q", "-p", "no:cacheprovider", "-n", "1", *options, "tests/unit"),
@@ -293,12 +295,17 @@ def system(stage: Stage) -> Outcome:
 
 
 def hosts_python() -> str:
-    """The system's Python with what modules need, for Ansible's runs; that of the tests where the system has none that is new enough."""
+    """With what modules need, for Ansible's runs."""
+    return systems_python("hosts-venv", ROOT / "tests" / "system" / "requirements.txt")
+
+
+def systems_python(name: str, requirements: pathlib.Path) -> str:
+    """That of an environment of this name, as the system's is often a third faster than others; that of the tests where it is too old."""
     system = "/usr/bin/python3"
     if (environment.version_of(system) or (0, 0)) < environment.OLDEST:
         return sys.executable
-    environment.make(BUILD / "hosts-venv", ROOT / "tests" / "system" / "requirements.txt", system)
-    return str(BUILD / "hosts-venv" / "bin" / "python")
+    environment.make(BUILD / name, requirements, system)
+    return str(BUILD / name / "bin" / "python")
 
 
 def lint(stage: Stage) -> Outcome:
