@@ -5,8 +5,9 @@
 
     matrix.py [PAIR ...]      2.19, 2.20, 2.21 and next; all by default
 
-Each has an environment of its own below ``.build/matrix``, made by the first Python of the pair that is here. The sanity tests run on
-all Pythons of a pair that are here. Unit tests of what hosts run are run on its oldest, those of what the controller runs on the
+Each has environments of its own below ``.build/matrix``: one for the controller, made by the first Python of the pair that is here, and
+one for modules, made by its oldest. The sanity tests run on all Pythons of a pair that are here, without the folders of tests that only
+``make test`` runs, where they are looked at. Unit tests of what hosts run are run on its oldest, those of what the controller runs on the
 controller's; those of the newest promised pair on all. Modules of the integration tests have its oldest. What is absent is said by name.
 A promised ansible-core that cannot be had is a failure; the next one, which is a pre-release, is not. The last line is the sum.
 """
