@@ -178,7 +178,8 @@ def units(stage: Stage) -> Outcome:
         results = [stage.run("ansible-test", "units", "--color", "no", "--venv", "--requirements")]
     elif stage.pair:
         # Modules have the oldest Python; what runs in the controller can only have the controller's.
-        path = os.environ["PATH"].replace(os.pathsep, f"{os.pathsep}{pairs_hosts(stage.pair).parent}{os.pathsep}", 1)
+        folders = pathlib.Path(sys.executable).parent, pairs_hosts(stage.pair).parent
+        path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
         results = [run_units(stage, oldest_python(), PATH=path), run_units(stage, own_python(), *tests_of_the_controller(stage))]
     else:
         results = [run_units(stage, own_python())]
