@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import getpass
+import grp
+import importlib
 import json
 import os
 import pathlib
@@ -222,3 +226,38 @@ def test_a_pid_of_something_else(role: Role) -> None:
     done = subprocess.run([*script, "stopped", *options], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"changed": False, "restarted": False, "pid": 0, "log_from": 0}
     (role.folder / "pid").unlink()
+
+
+def test_a_process_ends_with_the_last_of_its_threads(role: Role) -> None:
+    """The first one can have ended, and /proc call the process a zombie, while another still has the port open."""
+    port = str(processes.free_port())
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("lingering_server.py")), port]
+    script = [sys.executable, str(ROLE / "files" / "service.py")]
+    files = ["--pid-file", str(role.folder / "pid"), "--log", str(role.folder / "log")]
+    start = [*script, "started", *files, "--address", "127.0.0.1", "--port", port, "--restart", "--command", *command]
+    first = subprocess.run(start, capture_output=True, text=True, check=True)
+    second = subprocess.run(start, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout
+    told = json.loads(second.stdout)
+    assert told["restarted"] and told["pid"] not in (0, json.loads(first.stdout)["pid"])
+    subprocess.run([*script, "stopped", *files], capture_output=True, check=True)
+    socket.create_server(("127.0.0.1", int(port))).close()
+
+
+def test_a_process_that_ends_before_it_is_looked_at(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is about how it has ended, however soon that was."""
+    monkeypatch.syspath_prepend(str(ROLE / "files"))
+    service = importlib.import_module("service")
+    birth = service.birth
+
+    def late(pid: int) -> str:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return str(birth(pid))
+
+    monkeypatch.setattr(service, "birth", late)
+    given = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name, "environment_file": "", "fingerprint": "", "port": 0}
+    files = {"pid_file": str(tmp_path / "pid"), "log": str(tmp_path / "log")}
+    starting = service.Service(argparse.Namespace(command=["/bin/false"], **given, **files))
+    with pytest.raises(service.ServiceError, match=r"^it said nothing \(/bin/false ended at once with exit code 1\)$"):
+        starting.start()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -39,7 +39,8 @@ def birth(pid: int) -> str:
     """What no other process has: the boot, and the clock ticks from there. OSError when there is none, or one that has ended."""
     # The name in parentheses may have anything in it.
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    if fields[0] in "ZX":
+    # Of a process that ends, the first thread may have ended before others: what these have open is open until the last of them has.
+    if fields[0] in "ZX" and int(fields[17]) <= 1:
         raise ProcessLookupError(f"process {pid} has ended")
     return f"{BOOT.read_text().strip()} {fields[19]}"
 
@@ -112,7 +113,9 @@ class Service:
                 start_new_session=True,
                 preexec_fn=self._identity(),
             )
-        self._keep(process.pid, begun)
+        # One that has ended already is looked at below.
+        with contextlib.suppress(ProcessLookupError):
+            self._keep(process.pid, begun)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(SETTLE_SECONDS)
             self._forget()
