@@ -217,47 +217,57 @@ def test_the_readmes_plays_are_accepted() -> None:
     assert [pair for pair in given if pair[1] not in options[pair[0]].get("choices", [pair[1]])] == []
 
 
+def service(role: Role, state: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """What the role runs on the host; it answers with a line of JSON."""
+    files = ["--pid-file", str(role.folder / "pid"), "--log", str(role.folder / "log")]
+    command = [sys.executable, str(ROLE / "files" / "service.py"), state, *files, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def test_a_pid_of_something_else(role: Role) -> None:
     """A pid that now belongs to something else is not taken for the registry, and is left alone."""
-    script = [sys.executable, str(ROLE / "files" / "service.py")]
-    options = ["--pid-file", str(role.folder / "pid")]
     (role.folder / "pid").write_text(f"{os.getpid()}\n")
     (role.folder / "pid.state").write_text(json.dumps({"pid": os.getpid(), "birth": "another 1", "fingerprint": "x"}))
-    done = subprocess.run([*script, "stopped", *options], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"changed": False, "restarted": False, "pid": 0, "log_from": 0}
+    assert json.loads(service(role, "stopped").stdout) == {"changed": False, "restarted": False, "pid": 0, "log_from": 0}
     (role.folder / "pid").unlink()
+
+
+def listens(address: t.Tuple[str, int]) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(address) == 0
 
 
 def test_a_process_ends_with_the_last_of_its_threads(role: Role) -> None:
     """The first one can have ended, and /proc call the process a zombie, while another still has the port open."""
-    port = str(processes.free_port())
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("lingering_server.py")), port]
-    script = [sys.executable, str(ROLE / "files" / "service.py")]
-    files = ["--pid-file", str(role.folder / "pid"), "--log", str(role.folder / "log")]
-    start = [*script, "started", *files, "--address", "127.0.0.1", "--port", port, "--restart", "--command", *command]
-    first = subprocess.run(start, capture_output=True, text=True, check=True)
-    second = subprocess.run(start, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stdout
-    told = json.loads(second.stdout)
-    assert told["restarted"] and told["pid"] not in (0, json.loads(first.stdout)["pid"])
-    subprocess.run([*script, "stopped", *files], capture_output=True, check=True)
-    socket.create_server(("127.0.0.1", int(port))).close()
+    address = "127.0.0.1", processes.free_port()
+    server = [sys.executable, str(pathlib.Path(__file__).with_name("lingering_server.py")), str(address[1])]
+    first = json.loads(service(role, "started", "--command", *server).stdout)
+    deadline = time.monotonic() + 20
+    while not listens(address):  # until then it ends as any other
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    done = service(role, "started", "--restart", "--command", *server)
+    assert done.returncode == 0, done.stdout
+    second = json.loads(done.stdout)
+    assert second["restarted"] and second["pid"] not in (0, first["pid"])
+    assert json.loads(service(role, "stopped").stdout)["changed"]
+    socket.create_server(address).close()
 
 
 def test_a_process_that_ends_before_it_is_looked_at(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is about how it has ended, however soon that was."""
     monkeypatch.syspath_prepend(str(ROLE / "files"))
-    service = importlib.import_module("service")
-    birth = service.birth
+    script = importlib.import_module("service")
+    birth = script.birth
 
     def late(pid: int) -> str:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return str(birth(pid))
 
-    monkeypatch.setattr(service, "birth", late)
+    monkeypatch.setattr(script, "birth", late)
     given = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name, "environment_file": "", "fingerprint": "", "port": 0}
     files = {"pid_file": str(tmp_path / "pid"), "log": str(tmp_path / "log")}
-    starting = service.Service(argparse.Namespace(command=["/bin/false"], **given, **files))
-    with pytest.raises(service.ServiceError, match=r"^it said nothing \(/bin/false ended at once with exit code 1\)$"):
+    starting = script.Service(argparse.Namespace(command=["/bin/false"], **given, **files))
+    with pytest.raises(script.ServiceError, match=r"^it said nothing \(/bin/false ended at once with exit code 1\)$"):
         starting.start()
     assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -259,11 +259,15 @@ def keeping_python(stage: Stage) -> pathlib.Path:
 
 def pairs_hosts(pair: str) -> pathlib.Path:
     """The oldest Python, with what the tests of modules need."""
-    folder = BUILD / "matrix" / pair
-    requirements, oldest = folder / "hosts-requirements.txt", oldest_python()
+    return BUILD / "matrix" / pair / "hosts-venv" / "bin" / "python"
+
+
+def make_pairs_hosts(pair: str) -> None:
+    """Before the stages, of which two begin at the same time. Raises environment.Missing."""
+    python, oldest = pairs_hosts(pair), oldest_python()
+    requirements = BUILD / "matrix" / pair / "hosts-requirements.txt"
     environment.write_requirements(requirements)
-    environment.make(folder / "hosts-venv", requirements, f"python{oldest}", tuple(map(int, oldest.split("."))))
-    return folder / "hosts-venv" / "bin" / "python"
+    environment.make(python.parents[1], requirements, f"python{oldest}", tuple(map(int, oldest.split("."))))
 
 
 def own_python() -> str:
@@ -429,7 +433,7 @@ def main() -> int:
     prepare_ansible_test()
     try:
         if pair:
-            pairs_hosts(pair)  # two stages that begin at the same time would both make it
+            make_pairs_hosts(pair)
     except environment.Missing as error:
         print(error)
         return 1
